@@ -1,0 +1,106 @@
+"""The `pgtools` command: a lazy group, so that help is instant, and one place where errors become exit codes."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import traceback
+import warnings
+from collections.abc import Sequence
+
+import click
+
+from pgtools import __version__
+from pgtools.errors import PgtoolsError
+
+# One file a command, named like it. A command imports its work inside its callback.
+COMMANDS = (
+    "build-celebahq",
+    "train",
+    "generate",
+    "swd",
+    "msssim",
+    "inception-score",
+    "gate",
+    "report",
+    "store",
+    "models",
+    "demo",
+    "doctor",
+)
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the commands in the order of the pipeline."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import and return one command."""
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"pgtools.cli.{cmd_name.replace('-', '_')}")
+        command: click.Command = module.command
+        return command
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, "--version", prog_name="pgtools")
+@click.option("-v", "--verbose", is_flag=True, help="Say more on stderr.")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@click.pass_context
+def group(ctx: click.Context, verbose: bool, debug: bool) -> None:
+    """A photo becomes a crop, crops a store, a store trains a generator, a generator is scored, scores pass a gate.
+
+    Start with `pgtools demo`: it runs the whole way on drawn faces in a few minutes, and shows each command.
+    """
+    ctx.obj = {"verbose": verbose, "debug": debug}
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Run a command and exit: 0 done, 1 could not, 2 wrong usage, 3 the gate failed."""
+    words = list(sys.argv[1:] if args is None else args)
+    debug = "--debug" in words
+    if not debug:
+        warnings.simplefilter("ignore")
+    sys.exit(run(words, debug=debug))
+
+
+def run(words: Sequence[str], *, debug: bool = False) -> int:
+    """Run a command in this process and return its exit code; errors are one line on stderr, and a hint."""
+    try:
+        group.main(args=list(words), prog_name="pgtools", standalone_mode=False)
+    except PgtoolsError as error:
+        if debug:
+            traceback.print_exc()
+        _say(error.message, error.hint)
+        return error.exit_code
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        return 2
+    except click.ClickException as error:
+        path = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "pgtools"
+        _say(error.format_message(), f"Try `{path} --help`.")
+        return error.exit_code
+    except click.exceptions.Exit as error:
+        return error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        _say("Interrupted.", "What was finished is kept; the same command goes on from there where it can.")
+        return 1
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 1
+    except Exception as error:
+        if debug:
+            traceback.print_exc()
+        _say(f"{type(error).__name__}: {error}", "This is a fault of pgtools: run it with --debug and report it.")
+        return 1
+    return 0
+
+
+def _say(message: str, hint: str) -> None:
+    click.echo(f"Error: {message}", err=True)
+    if hint:
+        click.echo(f"  {hint}", err=True)

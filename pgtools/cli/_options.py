@@ -1,0 +1,61 @@
+"""Options that commands share, and options made from a settings class."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from pgtools.runtime.settings import Settings, value_type
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+device_option = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+overwrite_option = click.option("--overwrite", is_flag=True, help="Replace the output if it exists.")
+# Existence is checked by whoever opens the path, which can say what was expected there.
+SOURCE = click.Path(path_type=Path)
+OUTPUT = click.Path(path_type=Path)
+
+
+def settings_options(cls: type[Settings]) -> Callable[[F], F]:
+    """Add one option a field of `cls`; the callback gets them as `chosen`, a dict of those the user gave.
+
+    Help shows the defaults of the class. `cls(**chosen)` makes the settings and checks their ranges.
+    """
+
+    def decorate(function: F) -> F:
+        def with_chosen(*args: Any, **words: Any) -> Any:
+            chosen = {field.name: words.pop(field.name) for field in visible if field.name in words}
+            return function(*args, chosen={k: v for k, v in chosen.items() if v is not None}, **words)
+
+        with_chosen.__name__, with_chosen.__doc__ = function.__name__, function.__doc__
+        with_chosen.__click_params__ = getattr(function, "__click_params__", [])  # type: ignore[attr-defined]
+        for field in reversed(visible):
+            with_chosen = _option(cls, field)(with_chosen)
+        return with_chosen  # type: ignore[return-value]
+
+    visible = [field for field in dataclasses.fields(cls) if not field.metadata.get("hidden")]
+    return decorate
+
+
+def _option(cls: type[Settings], field: dataclasses.Field[Any]) -> Callable[[F], F]:
+    kind = value_type(cls, field.name)
+    name = field.name.replace("_", "-")
+    declaration = f"--{name}/--no-{name}" if kind is bool else f"--{name}"
+    choices = field.metadata["choices"]
+    type_ = click.Choice(choices) if choices else click.Path(path_type=Path) if kind is Path else kind
+    return click.option(declaration, field.name, type=type_, default=None, help=_help(field))
+
+
+def _help(field: dataclasses.Field[Any]) -> str:
+    text: str = field.metadata["help"]
+    unit = f" {field.metadata['unit']}" if field.metadata["unit"] else ""
+    if isinstance(field.default, bool):
+        shown = "on" if field.default else "off"
+    else:
+        shown = str(field.default)
+    return text if field.default is None else f"{text}  [default: {shown}{unit}]"

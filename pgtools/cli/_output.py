@@ -1,0 +1,35 @@
+"""Results go to stdout: text for people, `--json` for machines. All else goes to stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+
+def print_json(value: Any) -> None:
+    """Print a value as indented JSON on stdout."""
+    click.echo(json.dumps(value, indent=2))
+
+
+def say(text: str) -> None:
+    """Print a line for the person watching, on stderr."""
+    click.echo(text, err=True)
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str | None = None) -> None:
+    """Print rows as a table on stdout; every column after the first is flushed right."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    for i, column in enumerate(columns):
+        table.add_column(column, justify="left" if i == 0 else "right")
+    for row in rows:
+        table.add_row(*row)
+    console = Console(file=sys.stdout)
+    # A pipe or a file has no width to fit into.
+    Console(file=sys.stdout, width=None if console.is_terminal else 200).print(table)

@@ -1,0 +1,55 @@
+"""Photos in and out: the only place where an image file is decoded or a PNG encoded."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from pgtools.errors import InputError
+
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm"})
+
+
+def read_photo(path: Path) -> NDArray[np.uint8]:
+    """Return the photo in a file as uint8 RGB (H, W, 3), upright by its EXIF orientation.
+
+    Raises:
+        InputError: the file cannot be read, is no image, is cut short, or is absurdly large.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}).") from None
+    return decode(data, where=str(path))
+
+
+def decode(data: bytes, *, where: str) -> NDArray[np.uint8]:
+    """Return an encoded image (JPEG, PNG, WebP, …) as uint8 RGB (H, W, 3), upright by its EXIF orientation.
+
+    Grey is repeated, alpha is dropped, CMYK is converted.
+
+    Raises:
+        InputError: the bytes are no image, are cut short, or announce more pixels than Pillow's bomb limit.
+    """
+    try:
+        with Image.open(io.BytesIO(data)) as opened:
+            upright = ImageOps.exif_transpose(opened)
+            return np.asarray(upright.convert("RGB"))
+    except Image.DecompressionBombError as error:
+        raise InputError(f"{where}: announces too many pixels to be a photo ({error}).") from None
+    except UnidentifiedImageError:
+        raise InputError(f"{where}: is not an image (or of a kind Pillow does not read).") from None
+    except Exception as error:  # Pillow's plug-ins raise OSError, SyntaxError, ValueError, struct.error, …
+        raise InputError(f"{where}: is damaged ({error}).") from None
+
+
+def encode_png(image: NDArray[np.uint8]) -> bytes:
+    """Return a uint8 RGB image (H, W, 3) as PNG bytes (lossless, fastest compression)."""
+    bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+    _, data = cv2.imencode(".png", bgr, [cv2.IMWRITE_PNG_COMPRESSION, 1])
+    return data.tobytes()

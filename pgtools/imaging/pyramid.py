@@ -1,0 +1,42 @@
+"""The level pyramid of the stores: 2×2 means in float, rounded only when written."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pgtools.imaging.conventions import quantise
+
+LOWEST_LEVEL = 4
+
+
+def levels_below(resolution: int) -> tuple[int, ...]:
+    """Return the levels of a square image, e.g. 32 → (32, 16, 8, 4); a level is named by its side in pixels."""
+    levels = []
+    while resolution >= LOWEST_LEVEL:
+        levels.append(resolution)
+        resolution //= 2
+    return tuple(levels)
+
+
+def halve(images: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the 2×2 mean over the last two axes, float32 (…, H, W) → (…, H/2, W/2)."""
+    quarters = images[..., 0::2, 0::2] + images[..., 0::2, 1::2]
+    quarters += images[..., 1::2, 0::2]
+    quarters += images[..., 1::2, 1::2]
+    return quarters * np.float32(0.25)
+
+
+def mean_pyramid(images: NDArray[np.uint8]) -> dict[int, NDArray[np.uint8]]:
+    """Return level → uint8 (…, level, level) for every level from the images' own side down to 4.
+
+    Nothing is rounded between levels, so a level does not depend on how the one above it was stored.
+    Sums of four 8-bit values stay exact in float32 down to 4² from 1024² (24-bit significand, 8 + 2·8 bits).
+    """
+    side = images.shape[-1]
+    pyramid = {side: images}
+    exact = images.astype(np.float32)
+    for level in levels_below(side)[1:]:
+        exact = halve(exact)
+        pyramid[level] = quantise(exact)
+    return pyramid

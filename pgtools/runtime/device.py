@@ -1,0 +1,28 @@
+"""Which device computes: `auto` takes CUDA where there is one, else the CPU."""
+
+from __future__ import annotations
+
+import torch
+
+from pgtools.errors import UsageError
+
+
+def resolve_device(name: str) -> torch.device:
+    """Return the torch device that `name` (auto, cpu, cuda, cuda:1) means on this machine.
+
+    Raises:
+        UsageError: the name is no device, or CUDA is asked for and not there.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise UsageError(f"--device is {name!r}; expected auto, cpu, cuda or cuda:N.") from None
+    if device.type not in ("cpu", "cuda"):
+        raise UsageError(f"--device is {name!r}; pgtools runs on cpu and cuda.")
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise UsageError(f"--device is {name!r}, but this torch finds no CUDA device.", hint="Use --device cpu.")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise UsageError(f"--device is {name!r}, but there are {torch.cuda.device_count()} CUDA devices.")
+    return device

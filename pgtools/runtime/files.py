@@ -1,0 +1,141 @@
+"""Files that are whole or absent: written aside, flushed to disk, then renamed."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pgtools.errors import OutputError
+
+
+@contextlib.contextmanager
+def written_aside(path: Path) -> Iterator[Path]:
+    """Yield a path beside `path`; on success what stands there becomes `path`, on any failure it is removed.
+
+    Works for a file and for a folder (an LMDB). A folder replaces only a path that does not exist.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    remove(aside)
+    try:
+        yield aside
+        _flush(aside)
+        aside.replace(path)
+        _flush_folder(path.parent)
+    except BaseException:
+        remove(aside)
+        raise
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` as indented JSON, whole or not at all."""
+    with written_aside(path) as aside:
+        aside.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a folder, if it is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file as 64 hex digits."""
+    with path.open("rb") as file:
+        digest = hashlib.sha256()
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def check_writable(path: Path, *, overwrite: bool, what: str) -> None:
+    """Raise OutputError now if `path` could not be written later: it exists, or its folder refuses.
+
+    Raises:
+        OutputError: `path` exists and `overwrite` is off, or its parent is no writable folder.
+    """
+    if path.exists() and not overwrite:
+        raise OutputError(f"{path} already exists.", hint=f"Name another {what}, or pass --overwrite.")
+    parent = path.absolute().parent
+    while not parent.exists():
+        parent = parent.parent
+    if not parent.is_dir():
+        raise OutputError(f"{parent} is not a folder, so {path} cannot be made.", hint=f"Name another {what}.")
+    if not os.access(parent, os.W_OK):
+        raise OutputError(f"{parent} is not writable.", hint=f"Name another {what}, or change its permissions.")
+
+
+def check_free_space(folder: Path, needed: int) -> None:
+    """Raise OutputError if the disk under `folder` has less than `needed` bytes free."""
+    while not folder.exists():
+        folder = folder.absolute().parent
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise OutputError(
+            f"{folder} has {human_bytes(free)} free; about {human_bytes(needed)} are needed.",
+            hint="Free some space, write to another disk, or ask for fewer or smaller images.",
+        )
+
+
+def human_bytes(count: float) -> str:
+    """Return a byte count as people read it, e.g. '1.4 GB' (decimal units)."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if abs(count) < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"
+
+
+@contextlib.contextmanager
+def folder_lock(folder: Path) -> Iterator[None]:
+    """Hold `folder` for this process alone; the lock goes with the process, even when it is killed.
+
+    Raises:
+        OutputError: another process holds the folder.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("a+b") as handle:
+        if not _try_lock(handle.fileno()):
+            raise OutputError(
+                f"{folder} is in use by another pgtools.", hint="Wait for it, or name another folder."
+            )
+        yield
+
+
+def _try_lock(descriptor: int) -> bool:
+    try:
+        if os.name == "nt":
+            import msvcrt
+
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined,unused-ignore]
+        else:
+            import fcntl
+
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def _flush(path: Path) -> None:
+    for file in [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file()):
+        with file.open("rb+") as handle:
+            os.fsync(handle.fileno())
+
+
+def _flush_folder(folder: Path) -> None:
+    if os.name == "nt":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
