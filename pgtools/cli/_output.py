@@ -31,5 +31,5 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, title:
     for row in rows:
         table.add_row(*row)
     console = Console(file=sys.stdout)
-    # A pipe or a file has no width to fit into.
-    Console(file=sys.stdout, width=None if console.is_terminal else 200).print(table)
+    # A pipe or a file has no width to fit into. Cells hold names from files: brackets in them are no markup.
+    Console(file=sys.stdout, width=None if console.is_terminal else 200, markup=False).print(table)

@@ -31,15 +31,14 @@ def read_photo(path: Path) -> NDArray[np.uint8]:
 def decode(data: bytes, *, where: str) -> NDArray[np.uint8]:
     """Return an encoded image (JPEG, PNG, WebP, …) as uint8 RGB (H, W, 3), upright by its EXIF orientation.
 
-    Grey is repeated, alpha is dropped, CMYK is converted.
+    Grey is repeated, alpha is dropped, CMYK is converted, 16 bits become 8.
 
     Raises:
         InputError: the bytes are no image, are cut short, or announce more pixels than Pillow's bomb limit.
     """
     try:
         with Image.open(io.BytesIO(data)) as opened:
-            upright = ImageOps.exif_transpose(opened)
-            return np.asarray(upright.convert("RGB"))
+            return _rgb(ImageOps.exif_transpose(opened))
     except Image.DecompressionBombError as error:
         raise InputError(f"{where}: announces too many pixels to be a photo ({error}).") from None
     except UnidentifiedImageError:
@@ -53,3 +52,10 @@ def encode_png(image: NDArray[np.uint8]) -> bytes:
     bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
     _, data = cv2.imencode(".png", bgr, [cv2.IMWRITE_PNG_COMPRESSION, 1])
     return data.tobytes()
+
+
+def _rgb(image: Image.Image) -> NDArray[np.uint8]:
+    if image.mode.startswith("I"):  # 16 bits a pixel; Pillow's own conversion clips them at 255
+        grey = np.rint(np.asarray(image, dtype=np.float64) / 257)
+        return np.clip(grey, 0, 255).astype(np.uint8)[:, :, None].repeat(3, axis=2)
+    return np.asarray(image.convert("RGB"))

@@ -18,7 +18,7 @@ from pgtools.errors import OutputError
 def written_aside(path: Path) -> Iterator[Path]:
     """Yield a path beside `path`; on success what stands there becomes `path`, on any failure it is removed.
 
-    Works for a file and for a folder (an LMDB). A folder replaces only a path that does not exist.
+    Works for a file and for a folder (an LMDB).
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.{os.getpid()}.partial")
@@ -26,7 +26,7 @@ def written_aside(path: Path) -> Iterator[Path]:
     try:
         yield aside
         _flush(aside)
-        aside.replace(path)
+        _swap_in(aside, path)
         _flush_folder(path.parent)
     except BaseException:
         remove(aside)
@@ -123,6 +123,17 @@ def _try_lock(descriptor: int) -> bool:
     except OSError:
         return False
     return True
+
+
+def _swap_in(aside: Path, path: Path) -> None:
+    """Rename `aside` to `path`; a folder cannot replace another in one step, so the old one steps aside first."""
+    if not path.is_dir():
+        aside.replace(path)
+        return
+    old = path.with_name(f".{path.name}.{os.getpid()}.old")
+    path.rename(old)
+    aside.rename(path)
+    remove(old)
 
 
 def _flush(path: Path) -> None:

@@ -1,0 +1,84 @@
+"""The five points of a face, found by facexlib's RetinaFace. facexlib lives here only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from facexlib.detection.retinaface import RetinaFace
+from numpy.typing import NDArray
+
+from pgtools.errors import InputError
+from pgtools.runtime.device import resolve_device
+
+# The detector sees at most this side, so that a photo of 60 million pixels does not need 60 GB.
+LONGEST_SIDE = 2048
+CONFIDENCE = 0.8
+NETWORKS = {"retinaface-mobile0.25": "mobile0.25", "retinaface-resnet50": "resnet50"}
+
+
+@dataclass(frozen=True)
+class Face:
+    """One face: its five points float64 (5, 2) in the photo's pixels, its box (left, top, right, bottom), its confidence."""
+
+    landmarks: NDArray[np.float64]
+    box: NDArray[np.float64]
+    confidence: float
+
+
+class FaceDetector:
+    """RetinaFace with weights from a file; loaded when first used, so that it travels to workers as two words.
+
+    Args:
+        network: a key of `NETWORKS`.
+        weights: the file that facexlib publishes for it.
+        device: auto, cpu, cuda, cuda:N.
+    """
+
+    def __init__(self, network: str, weights: Path, device: str) -> None:
+        self.network, self.weights, self.device = network, weights, device
+        self._model: RetinaFace | None = None
+
+    def load(self) -> None:
+        """Load the network now.
+
+        Raises:
+            InputError: the file does not hold this network's weights.
+        """
+        # facexlib's own loader downloads; this is its constructor and a plain load of the user's file.
+        model = RetinaFace(network_name=NETWORKS[self.network], device=resolve_device(self.device))
+        try:
+            state = torch.load(self.weights, map_location="cpu", weights_only=True)
+            model.load_state_dict({key.removeprefix("module."): value for key, value in state.items()})
+        except Exception as error:  # torch.load raises pickle, zip, runtime and key errors alike
+            reason = str(error).splitlines()[0][:120]
+            raise InputError(f"{self.weights} does not hold the weights of {self.network} ({reason}).") from None
+        self._model = model.eval()
+
+    def largest(self, photo: NDArray[np.uint8]) -> Face | None:
+        """Return the face with the largest box, or None: of several people, the portrait is of the nearest.
+
+        Args:
+            photo: uint8 RGB (H, W, 3), any size; beyond 2,048 pixels it is reduced for the search.
+        """
+        if self._model is None:
+            self.load()
+        assert self._model is not None  # load() has set it
+        scale = min(1.0, LONGEST_SIDE / max(photo.shape[:2]))
+        bgr = cv2.cvtColor(photo, cv2.COLOR_RGB2BGR)
+        if scale < 1:
+            bgr = cv2.resize(bgr, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        with torch.inference_mode():
+            rows = self._model.detect_faces(bgr, conf_threshold=CONFIDENCE)
+        if not len(rows):
+            return None
+        sizes = (rows[:, 2] - rows[:, 0]) * (rows[:, 3] - rows[:, 1])
+        row = rows[np.argmax(sizes)].astype(np.float64)
+        # The detector learnt from annotations that name pixels, as CelebA's do: no half pixel is taken off.
+        return Face(row[5:].reshape(5, 2) / scale, row[:4] / scale, float(row[4]))
+
+    def __getstate__(self) -> dict[str, object]:
+        return {**self.__dict__, "_model": None}

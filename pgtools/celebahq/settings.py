@@ -1,0 +1,38 @@
+"""What a CelebA-HQ build can be told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pgtools.errors import UsageError
+from pgtools.runtime.settings import Settings, setting
+
+DETECTORS = ("retinaface-mobile0.25", "retinaface-resnet50")
+
+
+@dataclass(frozen=True)
+class BuildSettings(Settings):
+    """Settings of `pgtools build-celebahq`; everything but `workers` and `device` decides what comes out."""
+
+    resolution: int = setting(1024, low=4, high=1024, unit="pixels", help="Side of the crops; a power of two.")
+    keep: int | None = setting(None, low=1, help="Keep the best K crops by quality score; all if not given.")
+    landmarks: str = setting(
+        "auto",
+        choices=("auto", "celeba", "facexlib"),
+        help="Where the five points come from: CelebA's annotation, facexlib, or the annotation where there is one.",
+    )
+    detector: str = setting(DETECTORS[0], choices=DETECTORS, help="facexlib's network for photos without annotation.")
+    detector_weights: Path | None = setting(
+        None, help="The detector's weights file; looked up in the cache if not given."
+    )
+    restore: str = setting("none", help="JPEG-artifact removal: none, or a network file that spandrel loads.")
+    superres: str = setting("lanczos", help="Super-resolution: lanczos, or a network file that spandrel loads.")
+    tile: int = setting(256, low=32, unit="pixels", help="Networks run in tiles of this side; smaller needs less memory.")
+    workers: int | None = setting(None, low=1, help="Processes; one a core if not given, one if a network runs.")
+    device: str = setting("auto", help="Where networks run: auto, cpu, cuda or cuda:N.")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.resolution & (self.resolution - 1):
+            raise UsageError(f"--resolution is {self.resolution}; expected a power of two from 4 to 1024.")

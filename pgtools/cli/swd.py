@@ -1,0 +1,42 @@
+"""`pgtools swd`: the distance between real and generated patches, level by level."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pgtools.cli._options import SOURCE, device_option, json_option, settings_options
+from pgtools.cli._results import print_result
+from pgtools.cli._sources import open_images
+from pgtools.metrics.settings import SwdSettings
+
+
+@click.command()
+@click.argument("real", type=SOURCE)
+@click.argument("fake", type=SOURCE)
+@settings_options(SwdSettings)
+@click.option(
+    "--floor", is_flag=True, help="Also compare REAL with other images of REAL: needs twice as many."
+)
+@device_option
+@json_option
+def command(real: Path, fake: Path, chosen: dict[str, Any], floor: bool, device: str, as_json: bool) -> None:
+    r"""Print the sliced Wasserstein distance (× 1000) between two sets of images; lower is better.
+
+    REAL and FAKE are folders, ZIPs, LMDB or HDF5 stores; FAKE may also be a training run. The distance is measured
+    on patches of every level from the images' size down to 16², each on its own: the level tells which size of
+    detail is off. The value of a perfect generator is not 0 but the floor, which falls with the number of images.
+
+    \b
+    pgtools swd real.lmdb fake.zip --num-images 2048 --floor
+    """
+    from pgtools.metrics.evaluate import SwdAgainst
+    from pgtools.runtime.device import resolve_device
+
+    settings, where = SwdSettings(**chosen), resolve_device(device)
+    reals = open_images(real, count=settings.num_images, seed=settings.seed, device=device)
+    fakes = open_images(fake, count=settings.num_images or len(reals), seed=settings.seed, device=device)
+    result = SwdAgainst(reals, settings, where, progress=True).score(fakes, floor=floor)
+    print_result(result, spread="over repeats", as_json=as_json)

@@ -1,0 +1,79 @@
+"""`pgtools train`: a store trains a generator."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pgtools.cli._options import OUTPUT, SOURCE, json_option, settings_options
+from pgtools.cli._output import print_json, print_table, say
+from pgtools.progan.config import (
+    DEFAULT_PRESET,
+    TrainSettings,
+    preset_description,
+    preset_names,
+    settings_from,
+)
+
+
+@click.command("train")
+@click.argument("store", type=SOURCE)
+@click.option("--out", "run", type=OUTPUT, required=True, metavar="RUN", help="Folder of the run.")
+@click.option(
+    "--preset", type=click.Choice(preset_names()), help=f"Named settings.  [default: {DEFAULT_PRESET}]"
+)
+@click.option("--resume", is_flag=True, help="Go on with a run that was stopped.")
+@click.option("--dry-run", is_flag=True, help="Print the settings and stop.")
+@json_option
+@settings_options(TrainSettings)
+def command(
+    store: Path,
+    run: Path,
+    preset: str | None,
+    resume: bool,
+    dry_run: bool,
+    as_json: bool,
+    chosen: dict[str, Any],
+) -> None:
+    """Train a compact Progressive GAN on a store, a ZIP or a folder of images.
+
+    Networks grow from 4×4 to the images' own size; images, logs and checkpoints go to the run folder. Ctrl-C writes a
+    checkpoint, --resume goes on from it. Defaults below are those of the preset `compact`.
+
+    \b
+    Example:
+      pgtools train faces.lmdb --out runs/faces
+      pgtools train faces.lmdb --out runs/faces --resume
+      pgtools train celeba-hq.h5 --out runs/paper --preset paper --device cuda
+    """
+    from pgtools.progan.trainer import resumed_settings, train
+    from pgtools.stores.source import open_source
+
+    if resume:
+        settings = resumed_settings(run, {**_preset_values(preset), **chosen})
+    else:
+        settings = settings_from(preset or DEFAULT_PRESET, chosen)
+        say(preset_description(preset or DEFAULT_PRESET))
+    if dry_run:
+        print_json(settings.as_dict())
+        return
+    source = open_source(store)
+    progress = train(source, run, settings, resume=resume, score=_scorer(source, settings))
+    result = {"run": str(run), "images": progress.images, "seconds": round(progress.seconds, 1)}
+    if as_json:
+        print_json(result)
+    else:
+        print_table(("run", "images", "seconds"), [tuple(map(str, result.values()))])
+
+
+def _preset_values(preset: str | None) -> dict[str, Any]:
+    """A preset named on --resume must be the one that the run began with."""
+    return settings_from(preset, {}).as_dict() if preset else {}
+
+
+def _scorer(source: Any, settings: TrainSettings) -> Any:
+    if not settings.score_images:
+        return None
+    return None

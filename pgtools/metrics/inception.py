@@ -1,0 +1,111 @@
+"""Inception Score: torch-fidelity's network and torch-fidelity's formula, fed from any image source.
+
+Convention: the TensorFlow graph of 2015-12-05 (1008 logits, without their bias) with its own bilinear resize to 299²,
+not torchvision's network. The images' own size does not matter, their bytes do.
+
+Source: Salimans et al. 2016.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pgtools.errors import InputError
+from pgtools.stores.source import ImageSource
+
+with warnings.catch_warnings():
+    # Importing it puts its own filters before the user's; this takes them back.
+    from torch_fidelity import FeatureExtractorInceptionV3
+    from torch_fidelity.metric_isc import KEY_METRIC_ISC_MEAN, KEY_METRIC_ISC_STD, isc_features_to_metric
+
+_MODEL = "inception-2015-12-05"
+_FEATURES = "logits_unbiased"
+
+
+def load_network(weights: Path, device: torch.device) -> Any:
+    """Return the network (a torch module, uint8 (N, 3, H, W) → a tuple of float32 (N, 1008)) with the given weights.
+
+    Args:
+        weights: a state dict in torch-fidelity's form. It is read with `weights_only`; torch-fidelity, which reads
+            without, is handed our own copy of the tensors.
+        device: where the network goes.
+
+    Raises:
+        InputError: the file holds anything else.
+    """
+    try:
+        state = torch.load(weights, map_location="cpu", weights_only=True)
+        safe = io.BytesIO()
+        torch.save(state, safe)
+        safe.seek(0)
+        network = FeatureExtractorInceptionV3(_MODEL, [_FEATURES], feature_extractor_weights_path=safe)
+    except (
+        pickle.UnpicklingError,
+        RuntimeError,
+        TypeError,
+        AttributeError,
+        EOFError,
+        OSError,
+        ValueError,
+    ) as error:
+        first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(
+            f"{weights} is not the Inception-v3 state dict of torch-fidelity ({first_line}).",
+            hint=f"`pgtools models` says where {_MODEL} is offered.",
+        ) from None
+    return network.to(device)
+
+
+def read_logits(
+    source: ImageSource, network: Any, *, batch: int, device: torch.device, advance: Callable[[int], None]
+) -> Tensor:
+    """Return the logits of every image, float32 (N, 1008) on the CPU, in the source's order.
+
+    Args:
+        source: the images.
+        network: what `load_network` gave, on `device`.
+        batch: images in the network at once.
+        device: where the network is.
+        advance: told the number of images after each batch.
+    """
+    found = []
+    with torch.no_grad():
+        for images in source.batches(batch):
+            (logits,) = network(torch.from_numpy(images).to(device))
+            found.append(logits.cpu())
+            advance(len(images))
+    return torch.cat(found)
+
+
+def check_count(images: int, splits: int) -> None:
+    """Raise InputError if there are fewer images than splits."""
+    if images < splits:
+        raise InputError(
+            f"Found {images} images for {splits} splits; a split needs at least one.",
+            hint="Give more images (the paper takes 50000), or pass fewer --splits.",
+        )
+
+
+def inception_score(logits: Tensor, *, splits: int, shuffle: bool, seed: int) -> tuple[float, float]:
+    """Return the Inception Score and its population standard deviation over the splits: exp(mean KL) of each.
+
+    Args:
+        logits: float32 (N, 1008), N ≥ splits.
+        splits: parts of equal size, give or take one.
+        shuffle: shuffle the rows before splitting, as torch-fidelity does by default.
+        seed: of the shuffle.
+
+    Raises:
+        InputError: fewer rows than splits.
+    """
+    check_count(len(logits), splits)
+    found = isc_features_to_metric(logits, splits=splits, shuffle=shuffle, rng_seed=seed)
+    return found[KEY_METRIC_ISC_MEAN], found[KEY_METRIC_ISC_STD]

@@ -1,0 +1,133 @@
+"""A run on disk: what `pgtools train` writes, where, and how the logs stay one line a moment after a crash.
+
+RUN/config.json, log.jsonl, scores.jsonl, grids/, snapshots/, checkpoint.pt: docs/formats.md describes each.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pgtools.errors import InputError, OutputError
+from pgtools.imaging.photo import encode_png
+from pgtools.runtime.files import check_writable, write_json, written_aside
+
+FORMAT = "pgtools-run"
+VERSION = 1
+SNAPSHOT_SUFFIX = ".safetensors"
+
+
+class RunFolder:
+    """The files of one run; nothing is written before a method says so.
+
+    Args:
+        path: the folder, there or not.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.checkpoint = path / "checkpoint.pt"
+        self.log, self.scores = path / "log.jsonl", path / "scores.jsonl"
+        self._config = path / "config.json"
+
+    def check_new(self) -> None:
+        """Raise OutputError unless a new run can begin here.
+
+        Raises:
+            OutputError: the folder holds a run or anything else, or cannot be written.
+        """
+        if is_run(self.path):
+            raise OutputError(
+                f"{self.path} already holds a run.",
+                hint="Pass --resume to go on with it, or name another folder.",
+            )
+        if self.path.is_dir() and any(name.name != ".lock" for name in self.path.iterdir()):
+            raise OutputError(f"{self.path} is not empty.", hint="Name a new folder for the run.")
+        check_writable(self.path, overwrite=self.path.is_dir(), what="folder")
+
+    def write_config(self, config: dict[str, Any]) -> None:
+        """Write config.json: settings, data and sizes of the networks."""
+        write_json(self._config, {"format": FORMAT, "version": VERSION, **config})
+
+    def read_config(self) -> dict[str, Any]:
+        """Return config.json.
+
+        Raises:
+            InputError: the folder holds no run, or one of another version.
+        """
+        if not is_run(self.path):
+            raise InputError(
+                f"{self.path} holds no run to go on with.", hint="Leave out --resume to begin one."
+            )
+        config: dict[str, Any] = json.loads(self._config.read_text("utf-8"))
+        if config.get("version") != VERSION or not {"settings", "data"} <= set(config):
+            raise InputError(f"{self._config} is damaged, or of another version than {VERSION}.")
+        return config
+
+    def snapshot(self, images: int) -> Path:
+        """Return the path of the snapshot after so many images."""
+        return self.path / "snapshots" / f"{images:09d}{SNAPSHOT_SUFFIX}"
+
+    def find_snapshot(self, images: int | None = None) -> Path:
+        """Return the newest snapshot, or the one after so many images.
+
+        Raises:
+            InputError: the folder is no run, or there is no such snapshot.
+        """
+        self.read_config()
+        found = sorted((self.path / "snapshots").glob(f"*{SNAPSHOT_SUFFIX}"))
+        if not found:
+            raise InputError(
+                f"{self.path} holds no snapshot yet.", hint="Train on with --resume; it writes them."
+            )
+        if images is None:
+            return found[-1]
+        if self.snapshot(images) not in found:
+            there = ", ".join(str(int(file.stem)) for file in found)
+            raise InputError(f"{self.path} has no snapshot {images}; it has {there}.")
+        return self.snapshot(images)
+
+    def write_grid(self, name: str, image: NDArray[np.uint8]) -> None:
+        """Write grids/NAME.png."""
+        with written_aside(self.path / "grids" / f"{name}.png") as aside:
+            aside.write_bytes(encode_png(image))
+
+    def append(self, log: Path, line: dict[str, Any]) -> None:
+        """Add one JSON line to a log, on disk when this returns."""
+        with log.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+    def rewind(self, images: int) -> None:
+        """Drop what a killed run wrote after its last checkpoint, which the resumed run will write again."""
+        for log in (self.log, self.scores):
+            if log.exists():
+                kept = [line for line in log.read_text("utf-8").splitlines() if _images_in(line) <= images]
+                with written_aside(log) as aside:
+                    aside.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
+        for file in self.path.glob(f"snapshots/*{SNAPSHOT_SUFFIX}"):
+            if file.stem.isdigit() and int(file.stem) > images:
+                file.unlink()
+
+
+def is_run(path: Path) -> bool:
+    """Return whether `path` is a run folder."""
+    try:
+        config = json.loads((path / "config.json").read_text("utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(config, dict) and config.get("format") == FORMAT
+
+
+def _images_in(line: str) -> float:
+    """The images shown at a log line; a line cut short by a crash counts as after everything."""
+    try:
+        return float(json.loads(line)["images"])
+    except (ValueError, KeyError, TypeError):
+        return float("inf")

@@ -1,0 +1,362 @@
+"""The training run: from a source of images and settings to a run folder, in as many sittings as it takes.
+
+Everything random is named by the seed and the number of images shown, so a run that was stopped anywhere, mid-fade or by
+SIGKILL, goes on from its last checkpoint just as if it had not been (bit for bit on one CPU).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import dataclasses
+import math
+import signal
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pgtools import __version__
+from pgtools.errors import InputError, PgtoolsError, UsageError
+from pgtools.progan.checkpoint import Snapshot, read_checkpoint, write_checkpoint, write_snapshot
+from pgtools.progan.config import TrainSettings
+from pgtools.progan.discriminator import Discriminator
+from pgtools.progan.folder import RunFolder
+from pgtools.progan.generator import Generator
+from pgtools.progan.layers import parameter_count
+from pgtools.progan.losses import WganGp
+from pgtools.progan.reals import Reals
+from pgtools.progan.sampling import GeneratorSource, grid, grid_count
+from pgtools.progan.schedule import Stage, crossed, stage_at, total_images
+from pgtools.progan.step import (
+    FIGURES,
+    Draws,
+    Networks,
+    Optimizers,
+    discriminator_step,
+    generator_step,
+    prepare_reals,
+    update_average,
+)
+from pgtools.runtime.device import resolve_device
+from pgtools.runtime.files import folder_lock
+from pgtools.runtime.progress import bar
+from pgtools.runtime.results import MetricResult
+from pgtools.runtime.seeds import stream
+from pgtools.stores.source import ImageSource
+
+Score = Callable[[ImageSource], MetricResult]
+
+# What may differ when a run goes on: none of it changes what a step computes.
+FREE = frozenset({"device", "total_kimg", "score_images"})
+
+
+@dataclass
+class Progress:
+    """Where a run stands, beside its networks.
+
+    Attributes:
+        images: real images shown.
+        seconds: time spent training, without reading data, drawing grids, scoring and pauses.
+        live: levels that took part in the last update; Adam begins anew when they change.
+        sums: sums of the figures since the last log line, in the order of FIGURES.
+        steps: steps since then.
+        since_images, since_seconds: where the last log line stood.
+    """
+
+    images: int = 0
+    seconds: float = 0.0
+    live: tuple[int, ...] = ()
+    sums: tuple[float, ...] = (0.0,) * len(FIGURES)
+    steps: int = 0
+    since_images: int = 0
+    since_seconds: float = 0.0
+
+
+def train(
+    source: ImageSource,
+    run: Path,
+    settings: TrainSettings,
+    *,
+    resume: bool = False,
+    score: Score | None = None,
+) -> Progress:
+    """Train on a source until all images were shown, and return where the run stands then.
+
+    Args:
+        source: the real images.
+        run: the run folder; new, or with `resume` one that an earlier call wrote.
+        settings: as `resumed_settings` gives them when resuming.
+        resume: go on from the run's last checkpoint.
+        score: measures a generator's images at every snapshot.
+
+    Raises:
+        OutputError: the run folder exists already, or another process holds it.
+        InputError: the settings or the data are not those that the run began with.
+        PgtoolsError: the loss is no longer finite, or the run was interrupted; the last checkpoint is kept.
+    """
+    folder = RunFolder(run)
+    device = resolve_device(settings.device)
+    if not resume:
+        folder.check_new()
+    config = _config(source, settings)
+    if resume:
+        _check_same_data(folder.read_config()["data"], config["data"])
+    with folder_lock(run):
+        trainer = Trainer(source, folder, settings, device, score)
+        config["parameters"] = trainer.parameters
+        folder.write_config(config)
+        if resume and folder.checkpoint.exists():
+            trainer.restore(read_checkpoint(folder.checkpoint))
+        trainer.run()
+    return trainer.progress
+
+
+def resumed_settings(run: Path, chosen: dict[str, Any]) -> TrainSettings:
+    """Return the settings that a run began with; `chosen` may name another device, length or scoring.
+
+    Raises:
+        InputError: the folder holds no run.
+        UsageError: `chosen` differs in a field that changes what is computed.
+    """
+    began = RunFolder(run).read_config()["settings"]
+    names = {field.name for field in dataclasses.fields(TrainSettings)}
+    if set(began) != names:
+        odd = ", ".join(sorted(set(began) ^ names))
+        raise InputError(f"{run}/config.json has other settings than this pgtools knows: {odd}.")
+    for name, value in chosen.items():
+        if name not in FREE and value != began[name]:
+            raise UsageError(
+                f"{run} began with --{name.replace('_', '-')} {began[name]}; it cannot go on with {value}.",
+                hint="Leave the option out, or begin a new run.",
+            )
+    return TrainSettings(**{**began, **chosen})
+
+
+class Trainer:
+    """A run in memory: networks, optimizers, progress; `run` does the work, `restore` takes up a checkpoint."""
+
+    def __init__(
+        self,
+        source: ImageSource,
+        folder: RunFolder,
+        settings: TrainSettings,
+        device: torch.device,
+        score: Score | None,
+    ) -> None:
+        self.settings, self.folder, self.device, self.score = settings, folder, device, score
+        self.source, self.resolution = source, source.resolution
+        self.reals = Reals(source, settings.seed)
+        shape = settings.architecture(source.resolution)
+        generator = Generator(shape, settings.seed).to(device)
+        average = copy.deepcopy(generator).eval().requires_grad_(False)
+        self.networks = Networks(generator, Discriminator(shape, settings.seed).to(device), average)
+        self.loss = WganGp(settings.gp_weight, settings.gp_target, settings.drift_weight)
+        self.progress = Progress()
+        self.optimizers = self._new_optimizers()
+        self.parameters = {
+            "generator": parameter_count(generator),
+            "discriminator": parameter_count(self.networks.discriminator),
+        }
+
+    @property
+    def stage(self) -> Stage:
+        """Where the schedule stands now."""
+        return stage_at(self.progress.images, self.resolution, self.settings)
+
+    def run(self) -> None:
+        """Train to the end, writing logs, grids, snapshots and checkpoints on the way."""
+        total = total_images(self.resolution, self.settings)
+        if self.progress.images == 0:
+            self._write_reals()
+            self._checkpoint()
+        with interruptible() as stopped, bar("Training, images", total, done=self.progress.images) as advance:
+            while self.progress.images < total:
+                before = self.progress.images
+                self._update()
+                advance(self.progress.images - before)
+                self._write_due(before, last=self.progress.images >= total)
+                if stopped() and self.progress.images < total:
+                    self._checkpoint()
+                    raise PgtoolsError(
+                        f"Stopped after {self.progress.images / 1000:.1f} of {total / 1000:.1f} kimg.",
+                        hint="The checkpoint is written: the same command with --resume goes on from here.",
+                    )
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take up a checkpoint, and drop what the logs say of later moments.
+
+        Raises:
+            InputError: the checkpoint is of other networks.
+        """
+        try:
+            for name in ("generator", "discriminator", "average"):
+                getattr(self.networks, name).load_state_dict(state["networks"][name])
+            for name in ("generator", "discriminator"):
+                getattr(self.optimizers, name).load_state_dict(state["optimizers"][name])
+            self.progress = Progress(**state["progress"])
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            reason = str(error).splitlines()[0]
+            raise InputError(f"{self.folder.checkpoint} does not fit this run ({reason}).") from None
+        self.progress.live, self.progress.sums = tuple(self.progress.live), tuple(self.progress.sums)
+        self.folder.rewind(self.progress.images)
+
+    def _update(self) -> None:
+        """Some steps at one point of the schedule; what they measured is added to the sums."""
+        stage, progress = self.stage, self.progress
+        self.reals.prepare(stage.resolution)
+        began = time.perf_counter()
+        if stage.live != progress.live:
+            self.optimizers, progress.live = self._new_optimizers(), stage.live
+        for optimizer in (self.optimizers.generator, self.optimizers.discriminator):
+            optimizer.param_groups[0]["lr"] = stage.learning_rate
+        figures = torch.stack([self._step(stage) for _ in range(self.settings.minibatch_repeats)]).sum(dim=0)
+        found = figures.double().tolist()
+        if not all(map(math.isfinite, found)):
+            raise PgtoolsError(
+                f"The loss is no longer a finite number at {progress.images / 1000:.1f} kimg (lod {stage.lod:.2f}).",
+                hint=f"{self.folder.checkpoint} is the last good state; try a lower --learning-rate in a new run.",
+            )
+        progress.sums = tuple(a + b for a, b in zip(progress.sums, found, strict=True))
+        progress.steps += self.settings.minibatch_repeats
+        progress.seconds += time.perf_counter() - began
+
+    def _step(self, stage: Stage) -> torch.Tensor:
+        """One generator step after the discriminator's; returns the figures, in the order of FIGURES."""
+        networks, size = self.networks, stage.minibatch
+        for _ in range(self.settings.discriminator_steps):
+            draws = Draws(self.settings.seed, self.progress.images, self.device)
+            pixels = torch.from_numpy(self.reals.batch(self.progress.images, size, stage.resolution))
+            mirrored = draws.mirrored(size) if self.settings.mirror else None
+            reals = prepare_reals(pixels.to(self.device), stage.lod % 1, mirrored)
+            judged = discriminator_step(
+                networks, self.optimizers.discriminator, reals, stage.lod, loss=self.loss, draws=draws
+            )
+            self.progress.images += size
+        fooled = generator_step(
+            networks, self.optimizers.generator, size, stage.lod, loss=self.loss, draws=draws
+        )
+        update_average(networks, self.settings.ema)
+        return torch.cat([fooled[None], judged])
+
+    def _new_optimizers(self) -> Optimizers:
+        def adam(network: torch.nn.Module) -> torch.optim.Adam:
+            betas = (self.settings.beta1, self.settings.beta2)
+            return torch.optim.Adam(network.parameters(), self.settings.learning_rate, betas, eps=1e-8)
+
+        return Optimizers(adam(self.networks.generator), adam(self.networks.discriminator))
+
+    def _write_due(self, before: int, *, last: bool) -> None:
+        """Write what is due at this moment: log line, grid, snapshot with its score, checkpoint."""
+        now, settings = self.progress.images, self.settings
+        if last or crossed(before, now, settings.log_kimg):
+            self._log()
+        if last or crossed(before, now, settings.grid_kimg):
+            count = grid_count(self.resolution)
+            self.folder.write_grid(f"fakes-{now:09d}", grid(self._images(count).read(range(count))))
+        if last or crossed(before, now, settings.snapshot_kimg):
+            snapshot = Snapshot(self.networks.average, self.stage.lod, now)
+            write_snapshot(self.folder.snapshot(now), snapshot)
+            if self.score is not None:
+                result = self.score(self._images(settings.score_images)).as_dict()
+                line = {"images": now, "kimg": now / 1000, "result": result}
+                self.folder.append(self.folder.scores, line)
+            self._checkpoint()
+
+    def _log(self) -> None:
+        stage, progress = self.stage, self.progress
+        means = {name: total / progress.steps for name, total in zip(FIGURES, progress.sums, strict=True)}
+        rate = (progress.images - progress.since_images) / max(
+            progress.seconds - progress.since_seconds, 1e-9
+        )
+        line = {
+            "images": progress.images,
+            "kimg": progress.images / 1000,
+            "lod": stage.lod,
+            "resolution": stage.resolution,
+            "minibatch": stage.minibatch,
+            "learning_rate": stage.learning_rate,
+            **means,
+            "images_per_second": rate,
+            "seconds": progress.seconds,
+        }
+        self.folder.append(self.folder.log, line)
+        progress.sums, progress.steps = (0.0,) * len(FIGURES), 0
+        progress.since_images, progress.since_seconds = progress.images, progress.seconds
+
+    def _images(self, count: int) -> GeneratorSource:
+        """The averaged generator's images, those of `pgtools generate` with the same seed."""
+        snapshot = Snapshot(self.networks.average, self.stage.lod, self.progress.images)
+        name, seed = str(self.folder.path), self.settings.seed
+        return GeneratorSource(snapshot, name=name, count=count, seed=seed, device=self.device)
+
+    def _write_reals(self) -> None:
+        count = min(grid_count(self.resolution), len(self.source))
+        chosen = stream(self.settings.seed, "grid").permutation(len(self.source))[:count]
+        self.folder.write_grid("reals", grid(self.source.read(chosen.tolist())))
+
+    def _checkpoint(self) -> None:
+        networks, optimizers = self.networks, self.optimizers
+        state = {
+            "networks": {
+                name: getattr(networks, name).state_dict()
+                for name in ("generator", "discriminator", "average")
+            },
+            "optimizers": {
+                name: getattr(optimizers, name).state_dict() for name in ("generator", "discriminator")
+            },
+            "progress": dataclasses.asdict(self.progress),
+        }
+        write_checkpoint(self.folder.checkpoint, state)
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[Callable[[], bool]]:
+    """Turn the first Ctrl-C (or SIGTERM) into a question, `stopped()`; a second Ctrl-C interrupts at once.
+
+    Only the main thread may handle signals; elsewhere nothing changes.
+    """
+    asked = False
+
+    def ask(number: int, frame: Any) -> None:
+        nonlocal asked
+        asked = True
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    try:
+        former = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    except ValueError:
+        former = {}
+    try:
+        yield lambda: asked
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
+
+
+def _config(source: ImageSource, settings: TrainSettings) -> dict[str, Any]:
+    """What config.json says of a run's beginning."""
+    classes = 0 if source.labels is None else int(source.labels.max()) + 1
+    return {
+        "pgtools": __version__,
+        "settings": settings.as_dict(),
+        "data": {
+            "name": source.name,
+            "resolution": source.resolution,
+            "count": len(source),
+            "fingerprint": source.fingerprint(),
+            "classes": classes,
+        },
+    }
+
+
+def _check_same_data(began: dict[str, Any], now: dict[str, Any]) -> None:
+    for name in ("resolution", "count", "fingerprint"):
+        if began[name] != now[name]:
+            raise InputError(
+                f"The run began on data with {name} {began[name]}; {now['name']} has {now[name]}.",
+                hint="Name the store that the run began with.",
+            )

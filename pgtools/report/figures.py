@@ -1,0 +1,198 @@
+"""Curves over training as inline SVG: arrays in, text out; the same arrays give the same bytes.
+
+Colours are CSS variables, so that a figure follows the page into the dark and onto paper. Text stays text, in the
+page's own font.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
+from numpy.typing import NDArray
+
+# Matplotlib wants numbers: each stands for a variable of the page's style sheet and is replaced by it.
+_VARIABLES = {f"#0000{i:02x}": f"var(--{name})" for i, name in enumerate(("ink", "muted", "rule"), start=1)}
+_VARIABLES |= {f"#0001{i:02x}": f"var(--series-{i})" for i in range(8)}
+_VARIABLES |= {f"#0002{i:02x}": f"var(--level-{i})" for i in range(9)}
+_BY_NAME = {value[6:-1]: key for key, value in _VARIABLES.items()}
+INK, MUTED, RULE = (_BY_NAME[name] for name in ("ink", "muted", "rule"))
+
+# Inches; drawn about 1.3 times as large on a desktop, at its size on a phone.
+_SIZE = (4.6, 2.55)
+_MOST_POINTS = 400
+_RC = {
+    "svg.fonttype": "none",
+    "font.family": ["DejaVu Sans"],
+    "font.size": 8.0,
+    "axes.facecolor": "none",
+    "axes.edgecolor": RULE,
+    "axes.labelcolor": MUTED,
+    "axes.labelsize": 8.0,
+    "axes.linewidth": 0.8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "grid.color": RULE,
+    "grid.linewidth": 0.5,
+    "lines.solid_capstyle": "round",
+    "text.color": INK,
+    "xtick.color": RULE,
+    "xtick.labelcolor": MUTED,
+    "ytick.color": RULE,
+    "ytick.labelcolor": MUTED,
+    "xtick.major.size": 3.0,
+    "ytick.major.size": 0.0,
+    "text.parse_math": False,
+}
+# Without the user's own matplotlibrc: figures look alike everywhere. The backend is not for us to set.
+_DEFAULTS = {key: value for key, value in mpl.rcParamsDefault.items() if not key.startswith("backend")}
+
+
+@dataclass(frozen=True)
+class Line:
+    """One curve.
+
+    Attributes:
+        label: what the page's legend calls it; the figure itself has none.
+        x: float64 (N,), ascending.
+        y: float64 (N,); gaps where it is not finite.
+        colour: "ink", "series-0" … "series-7" or "level-0" … "level-8", as the page's style sheet names them.
+        floor: the value a perfect generator would get, drawn dashed in the same colour; None for no such line.
+    """
+
+    label: str
+    x: NDArray[np.float64]
+    y: NDArray[np.float64]
+    colour: str = "series-0"
+    floor: float | None = None
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A stretch of training at one live resolution: it fades in until `faded`, then is stable until `end` (kimg)."""
+
+    resolution: int
+    start: float
+    faded: float
+    end: float
+
+
+def phases(kimg: NDArray[np.float64], lod: NDArray[np.float64], resolution: NDArray[np.float64]) -> list[Phase]:
+    """Return the phases that the ticks went through.
+
+    Args:
+        kimg, lod, resolution: float64 (T,), one entry a tick; ticks where one is not finite are passed over.
+
+    Convention: with a fractional lod the live resolution, 2^floor(lod) below the full one, is being faded in.
+    """
+    known = np.isfinite(kimg) & np.isfinite(lod) & np.isfinite(resolution)
+    kimg, lod, resolution = kimg[known], lod[known], resolution[known]
+    cuts = [0, *(np.flatnonzero(np.diff(resolution)) + 1), len(kimg)] if len(kimg) else []
+    found: list[Phase] = []
+    for first, after in zip(cuts, cuts[1:], strict=False):
+        start = found[-1].end if found else 0.0
+        fading = np.flatnonzero(lod[first:after] % 1 > 0)
+        faded = float(kimg[first + fading[-1]]) if len(fading) else start
+        found.append(Phase(int(resolution[first]), start, faded, float(kimg[after - 1])))
+    return found
+
+
+def curves(
+    name: str, lines: Sequence[Line], *, ylabel: str, schedule: Sequence[Phase] = (), log: bool = False
+) -> str:
+    """Return a chart of lines over kimg as an `<svg>` element.
+
+    Args:
+        name: prefix of every id in it, unique in its page; letters, digits and hyphens.
+        lines: what to draw, in the order of the legend.
+        ylabel: quantity and unit.
+        schedule: phases for the strip along the top; may be empty.
+        log: logarithmic y axis; values that are not positive become gaps.
+    """
+    with mpl.rc_context({**_DEFAULTS, **_RC, "svg.hashsalt": name}):
+        figure = Figure(figsize=_SIZE, layout=ConstrainedLayoutEngine(w_pad=0.02, h_pad=0.02), facecolor="none")
+        strip, axes = figure.subplots(2, 1, sharex=True, height_ratios=(1, 14))
+        _draw_strip(strip, schedule)
+        _draw_lines(axes, lines, log=log)
+        axes.set_xlabel("real images shown (kimg)")
+        axes.set_ylabel(ylabel)
+        _set_limits(axes, lines, schedule)
+        text = io.StringIO()
+        # None leaves the entry out: a date or a program's version would make equal figures differ.
+        metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+        FigureCanvasSVG(figure).print_svg(text, metadata=metadata)
+    return _inline(text.getvalue(), name)
+
+
+def thinned(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return at most 400 points: means over equal runs of ticks, NaN left out; short curves come back as they are."""
+    if len(x) <= _MOST_POINTS:
+        return x, y
+    groups = np.array_split(np.arange(len(x)), _MOST_POINTS)
+    finite = [group[np.isfinite(y[group])] for group in groups]
+    means = [y[group].mean() if len(group) else math.nan for group in finite]
+    return np.array([x[group].mean() for group in groups]), np.array(means)
+
+
+def _draw_lines(axes: Axes, lines: Sequence[Line], *, log: bool) -> None:
+    if log:
+        axes.set_yscale("log", nonpositive="mask")
+    for line in lines:
+        x, y = thinned(line.x, np.where(np.isfinite(line.y), line.y, np.nan))
+        colour = _BY_NAME[line.colour]
+        width = 1.9 if line.colour == "ink" else 1.4
+        marker = "o" if len(x) <= 40 else ""
+        axes.plot(x, y, color=colour, linewidth=width, marker=marker, markersize=2.6)
+        if line.floor is not None:
+            axes.axhline(line.floor, color=colour, linewidth=0.9, linestyle=(0, (3, 2.2)))
+    axes.grid(axis="y")
+    axes.set_axisbelow(True)
+    axes.spines["left"].set_visible(False)
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=6) if log else MaxNLocator(5))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.4g}".replace("-", "−")))  # noqa: RUF001
+    axes.yaxis.set_minor_formatter(NullFormatter())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.6g}"))
+
+
+def _draw_strip(axes: Axes, schedule: Sequence[Phase]) -> None:
+    """Draw the live resolution along the top: a wedge while it fades in, a block while it is stable."""
+    length = schedule[-1].end - schedule[0].start if schedule else 0.0
+    below = RULE
+    for phase in schedule:
+        colour = _BY_NAME[f"level-{min(8, int(math.log2(phase.resolution)) - 2)}"]
+        axes.fill([phase.start, phase.faded, phase.faded, phase.start], [0, 0, 1, 1], color=below, linewidth=0)
+        axes.fill([phase.start, phase.end, phase.end, phase.faded], [0, 0, 1, 1], color=colour, linewidth=0)
+        if phase.end - phase.start > 0.055 * length:
+            x, text = (phase.start + phase.end) / 2, f"{phase.resolution}²"
+            axes.text(x, 1.15, text, ha="center", va="bottom", fontsize=7, color=MUTED)
+        below = colour
+    axes.set_ylim(0, 1)
+    axes.set_axis_off()
+
+
+def _set_limits(axes: Axes, lines: Sequence[Line], schedule: Sequence[Phase]) -> None:
+    ends = [line.x[-1] for line in lines if len(line.x)] + [phase.end for phase in schedule]
+    axes.set_xlim(0, max(ends, default=1) or 1)
+
+
+def _inline(document: str, name: str) -> str:
+    """Return the svg element of a document, ready for HTML: own ids, the page's colours and font, no namespaces."""
+    svg = document[document.index("<svg") :].strip()
+    svg = re.sub(r"<style.*?</style>|<!--.*?-->", "", svg, flags=re.DOTALL)
+    svg = re.sub(r' (xmlns(:\w+)?|version)="[^"]*"', "", svg)
+    svg = re.sub(r'(<svg[^>]*?) width="[^"]*" height="[^"]*"', r"\1", svg, count=1).replace("xlink:href", "href")
+    svg = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{name}-", svg)
+    svg = re.sub("#[0-9a-f]{6}", lambda match: _VARIABLES.get(match.group(), match.group()), svg)
+    svg = re.sub(r"(\d\.\d\d)\d+", r"\1", svg)
+    return re.sub(r"\s*\n\s*", "\n", svg)

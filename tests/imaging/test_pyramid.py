@@ -1,0 +1,44 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pgtools.imaging.pyramid import levels_below, mean_pyramid
+from tests.pictures import noise_images
+
+
+def test_levels_run_down_to_four() -> None:
+    assert levels_below(32) == (32, 16, 8, 4)
+
+
+@given(st.integers(2, 7), st.integers(0, 100))
+def test_every_level_is_the_mean_of_the_top_in_float64(log_side: int, seed: int) -> None:
+    side = 2**log_side
+    images = noise_images(2, side, seed)
+    for level, got in mean_pyramid(images).items():
+        block = side // level
+        exact = images.astype(np.float64).reshape(2, 3, level, block, level, block).mean(axis=(3, 5))
+        np.testing.assert_array_equal(got, np.rint(exact).astype(np.uint8))
+
+
+def test_levels_are_not_rounded_in_between() -> None:
+    # Each 2×2 block of the middle level is 0.5 before rounding; rounding there would give 0 below.
+    image = np.zeros((1, 3, 16, 16), np.uint8)
+    image[..., ::2, ::2] = 2
+    image[..., 0::4, 0::4] = 3
+    levels = mean_pyramid(image)
+    assert levels[8].min() == 0
+    assert levels[4].max() == 1
+
+
+@pytest.mark.shared
+def test_pyramid_is_the_authors(shared) -> None:
+    """Golden: TFRecords written by the authors' exporter, 2026-11-21; exact."""
+    folder = shared / "golden" / "tfrecords"
+    images = np.load(folder / "tiny-source.npz")["images"]
+    for level, got in mean_pyramid(images).items():
+        side_log = int(np.log2(level))
+        raw = (folder / "tiny" / f"tiny-r{side_log:02d}.tfrecords").read_bytes()
+        # Each payload ends with the CHW bytes of one image or holds them before the shape: search is enough here.
+        for image in got:
+            assert image.tobytes() in raw
