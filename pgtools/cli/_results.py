@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import click
+
 from pgtools.cli._output import print_json, print_table
 from pgtools.metrics.catalogue import CATALOGUE
 
@@ -23,21 +25,21 @@ def print_result(result: MetricResult, *, spread: str, as_json: bool) -> None:
         print_json(result.as_dict())
         return
     metric = CATALOGUE[result.metric]
-    head = f"{metric.title} {metric.unit}".strip()
+    head = f"{metric.title} in {metric.unit}" if metric.unit else metric.title
     told = ", ".join(
         f"{name} {_short(value)}" for name, value in result.protocol.items() if name != "version"
     )
-    columns = ["", "value", f"± {spread}"] + (["floor"] if result.floor else [])
-    rows = [[part, *(_number(found.get(part)) for found in _columns(result))] for part in result.values]
-    print_table(columns, rows, title=f"{head}, {metric.direction} is better\n{told}")
+    click.echo(f"{head}, {metric.direction} is better\n{told}\n")
+    columns = ["part", "value", f"± {spread}"] + (["floor"] if result.floor else [])
+    tables = [result.values, result.spread] + ([result.floor] if result.floor else [])
+    numbers = {
+        part: [_number(table.get(part), metric.decimals) for table in tables] for part in result.values
+    }
+    print_table(columns, [[part, *row] for part, row in numbers.items()])
 
 
-def _columns(result: MetricResult) -> list[dict[str, float]]:
-    return [result.values, result.spread] + ([result.floor] if result.floor else [])
-
-
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.4g}" if abs(value) < 1 else f"{value:.2f}"
+def _number(value: float | None, decimals: int) -> str:
+    return "-" if value is None else f"{value:.{decimals}f}"
 
 
 def _short(value: object) -> str:

@@ -1,4 +1,4 @@
-"""A path on the command line becomes an image source: what is on disk."""
+"""A path on the command line becomes an image source: what is on disk, or what a trained generator makes."""
 
 from __future__ import annotations
 
@@ -15,11 +15,15 @@ def open_images(path: Path, *, count: int | None, seed: int, device: str) -> Ima
     Images on disk are all there, whatever the count: the metric chooses among them.
 
     Args:
-        path: a folder, a ZIP, an LMDB or an HDF5 file of images.
+        path: a folder, a ZIP, an LMDB or an HDF5 file of images, a training run, a snapshot or the authors' pickle.
         count: how many images a generator is to make.
         seed: of the latents a generator starts from.
         device: where a generator runs: auto, cpu, cuda, cuda:N.
     """
+    from pgtools.progan.sampling import holds_generator, open_generator
+    from pgtools.runtime.device import resolve_device
     from pgtools.stores.source import open_source
 
+    if holds_generator(path):
+        return open_generator(path, count=count, seed=seed, device=resolve_device(device))
     return open_source(path)

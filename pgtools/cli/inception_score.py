@@ -20,11 +20,11 @@ from pgtools.metrics.settings import InceptionSettings
 @device_option
 @json_option
 def command(fake: Path, chosen: dict[str, Any], weights: Path | None, device: str, as_json: bool) -> None:
-    r"""Print the Inception Score of a set of images; higher is better.
+    """Print the Inception Score of a set of images; higher is better.
 
-    FAKE is a folder, a ZIP, an LMDB or HDF5 store, or a training run. The figure is torch-fidelity's, with its
-    network of 2015-12-05, which is never downloaded unasked. The score says something for images like ImageNet's and
-    CIFAR-10's; for faces, use swd.
+    FAKE is a folder, a ZIP, an LMDB or HDF5 store, or a training run. The figure is torch-fidelity's, with
+    its network of 2015-12-05, which is never downloaded. The score says something for images like ImageNet's
+    and CIFAR-10's; for faces, use swd.
 
     \b
     pgtools inception-score fakes.zip --weights weights-inception-2015-12-05-6726825d.pth

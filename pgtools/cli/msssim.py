@@ -19,10 +19,10 @@ from pgtools.metrics.settings import MsssimSettings
 @device_option
 @json_option
 def command(fake: Path, chosen: dict[str, Any], device: str, as_json: bool) -> None:
-    r"""Print the mean MS-SSIM over random pairs of the images of one set; lower means more varied.
+    """Print the mean MS-SSIM over random pairs of the images of one set; lower means more varied.
 
-    FAKE is a folder, a ZIP, an LMDB or HDF5 store, or a training run. Compare it with the value of the real images:
-    a set much less varied than they are has lost modes; a lower value alone is not a better set.
+    FAKE is a folder, a ZIP, an LMDB or HDF5 store, or a training run. Compare it with the value of the real
+    images: a set less varied than they are has lost modes; a value below theirs is no better.
 
     \b
     pgtools msssim fake.zip

@@ -23,11 +23,12 @@ from pgtools.metrics.settings import SwdSettings
 @device_option
 @json_option
 def command(real: Path, fake: Path, chosen: dict[str, Any], floor: bool, device: str, as_json: bool) -> None:
-    r"""Print the sliced Wasserstein distance (× 1000) between two sets of images; lower is better.
+    """Print the sliced Wasserstein distance (× 1000) between two sets of images; lower is better.
 
-    REAL and FAKE are folders, ZIPs, LMDB or HDF5 stores; FAKE may also be a training run. The distance is measured
-    on patches of every level from the images' size down to 16², each on its own: the level tells which size of
-    detail is off. The value of a perfect generator is not 0 but the floor, which falls with the number of images.
+    REAL and FAKE are folders, ZIPs, LMDB or HDF5 stores; FAKE may also be a training run. The distance is
+    measured on patches of every level from the images' size down to 16², each on its own: the level tells
+    which size of detail is off. A perfect generator would not get 0 but the floor, which falls with the
+    number of images.
 
     \b
     pgtools swd real.lmdb fake.zip --num-images 2048 --floor

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -16,6 +16,10 @@ from pgtools.progan.config import (
     preset_names,
     settings_from,
 )
+
+if TYPE_CHECKING:
+    from pgtools.progan.trainer import Score
+    from pgtools.stores.source import ImageSource
 
 
 @click.command("train")
@@ -73,7 +77,13 @@ def _preset_values(preset: str | None) -> dict[str, Any]:
     return settings_from(preset, {}).as_dict() if preset else {}
 
 
-def _scorer(source: Any, settings: TrainSettings) -> Any:
+def _scorer(source: ImageSource, settings: TrainSettings) -> Score | None:
+    """Training knows no metrics; it is handed one."""
     if not settings.score_images:
         return None
-    return None
+    from pgtools.metrics.evaluate import SwdAgainst
+    from pgtools.metrics.settings import SwdSettings
+    from pgtools.runtime.device import resolve_device
+
+    measure = SwdSettings(num_images=settings.score_images, seed=settings.seed)
+    return SwdAgainst(source, measure, resolve_device(settings.device)).score

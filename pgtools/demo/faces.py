@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from pgtools.demo import hair, portrait, scenery
+from pgtools.demo import features, hair, scenery, skin
+from pgtools.demo.head import Head, landmarks
 from pgtools.demo.paint import Canvas
 from pgtools.demo.people import Person, Pose, Shot, sample_person, sample_pose, sample_shot
 from pgtools.errors import OutputError, UsageError
@@ -31,9 +32,7 @@ PATHS = {
     "wild": ("img_celeba", "Anno/list_landmarks_celeba.txt"),
     "aligned": ("img_align_celeba", "Anno/list_landmarks_align_celeba.txt"),
 }
-COLUMNS = (
-    "lefteye_x lefteye_y righteye_x righteye_y nose_x nose_y leftmouth_x leftmouth_y rightmouth_x rightmouth_y"
-)
+COLUMNS = "lefteye_x lefteye_y righteye_x righteye_y nose_x nose_y leftmouth_x leftmouth_y rightmouth_x rightmouth_y"
 ALIGNED_SIZE = (178, 218)
 CHUNK = 32
 
@@ -69,20 +68,22 @@ def draw(seed: int, index: int, *, layout: Layout = "wild") -> Photo:
     return compose(person, pose, sample_shot(rng, pose.unit), width, height, rng)
 
 
-def compose(person: Person, pose: Pose, shot: Shot, width: int, height: int, rng: np.random.Generator) -> Photo:
+def compose(
+    person: Person, pose: Pose, shot: Shot, width: int, height: int, rng: np.random.Generator
+) -> Photo:
     """Return the photograph of this person in this pose and light; `rng` places strands, leaves and grain."""
     canvas = Canvas(scenery.paint_backdrop(width, height, shot, rng))
-    head = portrait.Head(person, pose)
+    head = Head(person, pose)
     hair.draw_hair_behind(canvas, head, shot, rng)
-    portrait.draw_neck(canvas, head, shot)
+    skin.draw_neck(canvas, head, shot)
     scenery.draw_clothes(canvas, head, shot)
-    portrait.draw_ears(canvas, head)
-    portrait.draw_skin(canvas, head, shot)
+    skin.draw_ears(canvas, head)
+    skin.draw_skin(canvas, head, shot)
     hair.draw_beard(canvas, head, rng)
-    portrait.draw_features(canvas, head, shot, rng)
+    features.draw_features(canvas, head, shot, rng)
     hair.draw_hair(canvas, head, shot, rng)
-    portrait.draw_glasses(canvas, head)
-    return Photo(scenery.finish(canvas.image, shot, rng), portrait.landmarks(head), shot.quality)
+    features.draw_glasses(canvas, head)
+    return Photo(scenery.finish(canvas.picture(), shot, rng), landmarks(head), shot.quality)
 
 
 def write_faces(

@@ -36,7 +36,14 @@ LIGHT_HAIR = (
 )
 GREY_HAIR = (rgb(148, 144, 142), rgb(206, 203, 199))
 DYED_HAIR = (rgb(206, 104, 140), rgb(74, 110, 176), rgb(58, 140, 132), rgb(128, 84, 160))
-EYES = (rgb(92, 58, 34), rgb(70, 44, 28), rgb(118, 92, 48), rgb(86, 112, 72), rgb(88, 130, 168), rgb(112, 128, 140))
+EYES = (
+    rgb(92, 58, 34),
+    rgb(70, 44, 28),
+    rgb(118, 92, 48),
+    rgb(86, 112, 72),
+    rgb(88, 130, 168),
+    rgb(112, 128, 140),
+)
 CLOTHES = (
     rgb(52, 62, 84),
     rgb(40, 42, 48),
@@ -76,7 +83,7 @@ class Person:
         width, jaw, chin: width of the face, squareness of the jaw, length of the chin.
         eye_distance: half the distance of the eyes.
         eye_size, eye_open, eye_tilt: scale, opening, height of the outer corner.
-        nose_length, nose_width: y of the tip, half width of the wings.
+        nose_length, nose_width, nose_shine: y of the tip, half width of the wings, gloss on the tip (0 to 1).
         mouth_y, mouth_width, lips: y of the mouth, half its width, fullness.
         smile: 0 earnest to 1 broad; teeth: how far the lips part.
         makeup: 0 none to 1 full.
@@ -100,6 +107,7 @@ class Person:
     brow_colour: Colour
     nose_length: float
     nose_width: float
+    nose_shine: float
     mouth_y: float
     mouth_width: float
     lips: float
@@ -179,6 +187,7 @@ def sample_person(rng: np.random.Generator) -> Person:
         brow_colour=brow_colour,
         nose_length=float(rng.normal(0.57, 0.045)),
         nose_width=float(np.clip(rng.normal(0.19 + 0.05 * depth, 0.022), 0.14, 0.29)),
+        nose_shine=float(rng.uniform(0.15, 0.5)),
         mouth_y=float(rng.normal(0.99, 0.035)),
         mouth_width=float(rng.normal(0.34, 0.025) * (1 + 0.16 * smile)),
         lips=float(np.clip(rng.normal(0.9 + 0.25 * feminine + 0.25 * depth, 0.18), 0.5, 1.6)),
@@ -192,7 +201,9 @@ def sample_person(rng: np.random.Generator) -> Person:
         hair=hair,
         beard="none" if feminine else str(rng.choice(BEARDS, p=(0.46, 0.22, 0.08, 0.1, 0.14))),
         glasses=str(rng.choice(GLASSES, p=(0.8, 0.07, 0.08, 0.05))),
-        glasses_colour=(rgb(32, 30, 32), rgb(92, 58, 38), rgb(128, 128, 132), rgb(120, 34, 40))[rng.integers(4)],
+        glasses_colour=(rgb(32, 30, 32), rgb(92, 58, 38), rgb(128, 128, 132), rgb(120, 34, 40))[
+            rng.integers(4)
+        ],
         clothing=str(rng.choice(CLOTHING)),
         clothing_colour=CLOTHES[int(rng.integers(len(CLOTHES)))] + rng.normal(0, 10, 3),
     )
@@ -219,7 +230,7 @@ def sample_shot(rng: np.random.Generator, unit: float) -> Shot:
     """Return random light, backdrop and film; the lens blurs large faces by more pixels."""
     side, up = float(rng.uniform(-0.75, 0.75)), float(rng.uniform(0.1, 0.65))
     length = math.sqrt(side**2 + up**2 + 0.7)
-    tone = _hue(float(rng.random()), float(rng.uniform(0.1, 0.55)), float(rng.uniform(0.25, 0.9)))
+    tone = _hue(float(rng.random()), float(rng.beta(1.4, 3) * 0.6), float(rng.uniform(0.25, 0.9)))
     warmth = float(rng.normal(0, 0.035))
     soft = bool(rng.random() < 0.3)
     return Shot(
@@ -231,14 +242,16 @@ def sample_shot(rng: np.random.Generator, unit: float) -> Shot:
         exposure=float(rng.normal(1.0, 0.06)),
         saturation=0.0 if rng.random() < 0.03 else float(rng.normal(1.0, 0.08)),
         blur=float(rng.uniform(0.3, 1.1)) * (unit / 42.5) ** 0.5 if soft else 0.0,
-        noise=float(rng.gamma(1.6, 1.4)),
+        noise=float(rng.gamma(1.4, 1.2)),
         quality=int(rng.integers(30, 96)),
     )
 
 
 def _sample_hair(rng: np.random.Generator, *, feminine: bool, depth: float, age: float) -> Hair:
     if feminine:
-        style = str(rng.choice(LONG + SHORT[1:5], p=(0.22, 0.2, 0.14, 0.13, 0.09, 0.08, 0.03, 0.03, 0.03, 0.05)))
+        style = str(
+            rng.choice(LONG + SHORT[1:5], p=(0.22, 0.2, 0.14, 0.13, 0.09, 0.08, 0.03, 0.03, 0.03, 0.05))
+        )
     else:
         style = str(rng.choice(SHORT + ("long", "afro"), p=(0.13, 0.22, 0.24, 0.15, 0.1, 0.08, 0.05, 0.03)))
     luck = rng.random()

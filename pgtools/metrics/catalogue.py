@@ -18,6 +18,7 @@ class Metric:
         low: smallest value it can take.
         high: largest value, or None if there is none.
         unit: what a printed figure counts; empty for a plain number.
+        decimals: how many to print.
         source: where it is defined.
     """
 
@@ -28,6 +29,7 @@ class Metric:
     low: float
     high: float | None
     unit: str
+    decimals: int
     source: str
 
 
@@ -38,7 +40,8 @@ SWD = Metric(
     direction="lower",
     low=0.0,
     high=None,
-    unit="×10⁻³",
+    unit="1e-3",
+    decimals=2,
     source="Karras et al. 2018, section 5",
 )
 MSSSIM = Metric(
@@ -49,6 +52,7 @@ MSSSIM = Metric(
     low=0.0,
     high=1.0,
     unit="",
+    decimals=4,
     source="Wang et al. 2003; Odena et al. 2017; Karras et al. 2018, section 5",
 )
 INCEPTION_SCORE = Metric(
@@ -60,6 +64,7 @@ INCEPTION_SCORE = Metric(
     # exp of the entropy of 1008 equally likely classes.
     high=1008.0,
     unit="",
+    decimals=4,
     source="Salimans et al. 2016; network of 2015-12-05 as carried by torch-fidelity",
 )
 

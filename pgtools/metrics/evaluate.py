@@ -1,4 +1,4 @@
-"""Images and settings in, a `MetricResult` with all that made it out: the one place that knows every metric."""
+"""Images and settings in, a `MetricResult` with all that made it out: for every metric."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def score_swd(
 ) -> MetricResult:
     """Return the sliced Wasserstein distance × 1000 of each level, named by its side, and their average.
 
-    The spread is the standard deviation over the repeats: of the directions only, not of the choice of images.
+    The spread is the standard deviation over the repeats: it tells of the directions, not of the images.
 
     Raises:
         InputError: the sets differ in count (and no number is set) or size, or are too small.
@@ -45,9 +45,9 @@ def score_swd(
 class SwdAgainst:
     """Measures any number of sets against the same real one, whose descriptors are kept if memory allows.
 
-    Memory: a level takes 2 · N · neighbourhoods · 3·size² · 4 bytes for both sets (2.5 GB at the paper's 16,384
-    images), and about as much again while it is sorted. `settings.memory` says how many levels are held at once;
-    with all of them, each set is read once and the real one's descriptors stay for the next score.
+    Memory: a level takes 2 · N · neighbourhoods · 3·size² · 4 bytes for both sets (2.5 GB at the paper's
+    16,384 images), and about as much again while it is sorted. `settings.memory` says how many levels are
+    held at once; with all of them, each set is read once and the real descriptors stay for the next score.
 
     Args:
         real: the real images.
@@ -71,7 +71,7 @@ class SwdAgainst:
         The floor is the distance of other real images, as many: what a perfect generator would get.
 
         Raises:
-            InputError: the sets differ in count (and no number is set) or size, or the floor lacks real images.
+            InputError: the sets differ in size, or in count with no number set, or the floor lacks images.
         """
         fake = self._matching(fake)
         others = self._other_reals() if floor else None
@@ -102,7 +102,8 @@ class SwdAgainst:
             )
         if self.settings.num_images is None and len(fake) != len(self.real):
             raise InputError(
-                f"{self.real.name} has {len(self.real)} images, {fake.name} {len(fake)}; SWD compares equal numbers.",
+                f"{self.real.name} has {len(self.real)} images, {fake.name} {len(fake)}; "
+                "SWD compares equal numbers.",
                 hint=f"Pass --num-images {min(len(fake), len(self.real))}.",
             )
         return choose(fake, len(self.real), self.settings.seed)
@@ -115,12 +116,12 @@ class SwdAgainst:
                 "as many again that were not compared.",
                 hint=f"Pass --num-images {len(self.whole) // 2} or fewer, or leave out --floor.",
             )
-        used = self.real.indices if isinstance(self.real, Subset) else []
+        used = self.real.indices if isinstance(self.real, Subset) else np.arange(0)
         rest = np.setdiff1d(np.arange(len(self.whole)), used)
         return choose(Subset(self.whole, rest.tolist()), count, self.settings.seed)
 
     def _distances(self, other: ImageSource) -> dict[str, list[float]]:
-        """Return part → the distance × 1000 of every repeat, in as many passes over the images as memory asks."""
+        """Return part → the distance × 1000 of every repeat, in as many passes as memory asks."""
         found: dict[int, list[float]] = {}
         for levels in self._passes():
             reals = self._describe_real(levels)
@@ -201,14 +202,15 @@ def score_inception(
     network = inception.load_network(weights, device)
     with _bar("reading images", len(chosen), progress) as advance:
         logits = inception.read_logits(chosen, network, batch=settings.batch, device=device, advance=advance)
-    told = {"splits": settings.splits, "shuffle": settings.shuffle, "seed": settings.seed}
-    mean, deviation = inception.inception_score(logits, **told)
+    mean, deviation = inception.inception_score(logits, settings)
     return MetricResult(
         metric=catalogue.INCEPTION_SCORE.name,
         direction=catalogue.INCEPTION_SCORE.direction,
         values={"value": mean},
         spread={"value": deviation},
-        protocol=_protocol(catalogue.INCEPTION_SCORE, chosen) | told | {"weights": sha256_of(weights)},
+        protocol=_protocol(catalogue.INCEPTION_SCORE, chosen)
+        | settings.protocol()
+        | {"weights": sha256_of(weights)},
         data=_fake(chosen),
         environment=_environment(device),
     )

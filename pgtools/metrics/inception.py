@@ -1,7 +1,7 @@
 """Inception Score: torch-fidelity's network and torch-fidelity's formula, fed from any image source.
 
-Convention: the TensorFlow graph of 2015-12-05 (1008 logits, without their bias) with its own bilinear resize to 299²,
-not torchvision's network. The images' own size does not matter, their bytes do.
+Convention: the TensorFlow graph of 2015-12-05 (1008 logits, without their bias) with its own bilinear resize
+to 299², not torchvision's network.
 
 Source: Salimans et al. 2016.
 """
@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from pgtools.errors import InputError
+from pgtools.metrics.settings import InceptionSettings
 from pgtools.stores.source import ImageSource
 
 with warnings.catch_warnings():
@@ -31,11 +32,11 @@ _FEATURES = "logits_unbiased"
 
 
 def load_network(weights: Path, device: torch.device) -> Any:
-    """Return the network (a torch module, uint8 (N, 3, H, W) → a tuple of float32 (N, 1008)) with the given weights.
+    """Return the network with the given weights: a torch module, uint8 (N, 3, H, W) → (float32 (N, 1008),).
 
     Args:
-        weights: a state dict in torch-fidelity's form. It is read with `weights_only`; torch-fidelity, which reads
-            without, is handed our own copy of the tensors.
+        weights: a state dict in torch-fidelity's form. It is read with `weights_only`; torch-fidelity, which
+            reads without, is handed our own copy of the tensors.
         device: where the network goes.
 
     Raises:
@@ -94,18 +95,18 @@ def check_count(images: int, splits: int) -> None:
         )
 
 
-def inception_score(logits: Tensor, *, splits: int, shuffle: bool, seed: int) -> tuple[float, float]:
+def inception_score(logits: Tensor, settings: InceptionSettings) -> tuple[float, float]:
     """Return the Inception Score and its population standard deviation over the splits: exp(mean KL) of each.
 
     Args:
         logits: float32 (N, 1008), N ≥ splits.
-        splits: parts of equal size, give or take one.
-        shuffle: shuffle the rows before splitting, as torch-fidelity does by default.
-        seed: of the shuffle.
+        settings: splits, and whether and by which seed the rows are shuffled before they are split.
 
     Raises:
         InputError: fewer rows than splits.
     """
-    check_count(len(logits), splits)
-    found = isc_features_to_metric(logits, splits=splits, shuffle=shuffle, rng_seed=seed)
+    check_count(len(logits), settings.splits)
+    found = isc_features_to_metric(
+        logits, splits=settings.splits, shuffle=settings.shuffle, rng_seed=settings.seed
+    )
     return found[KEY_METRIC_ISC_MEAN], found[KEY_METRIC_ISC_STD]

@@ -1,9 +1,9 @@
 """MS-SSIM between the images of one set: how varied they are; lower means more varied.
 
-Convention: five scales; an 11×11 Gaussian window of sigma 1.5, valid pixels only; where a scale is smaller than 11 the
-window shrinks with it, sigma too, so images from 16² up have a figure (other libraries refuse those under 161).
-Colour channels are measured apart and averaged. In float64, because the mean contrast of two unlike images is near 0,
-where its small power is steep.
+Convention: five scales; an 11×11 Gaussian window of sigma 1.5, valid pixels only; where a scale is smaller
+than 11 the window shrinks with it, sigma too, so images from 16² up have a figure (other libraries refuse
+those under 161). Colour channels are measured apart and averaged. In float64, because the mean contrast of
+unlike images is near 0, where its small power is steep.
 
 Source: Wang et al. 2003; Karras et al. 2018, section 5.
 """
@@ -89,7 +89,7 @@ def score_pairs(
     Args:
         source: the images.
         pairs: int64 (P, 2), indices into the source.
-        batch: pairs measured at once; each takes about 350 bytes a pixel (R²) on the device; no score depends on it.
+        batch: pairs measured at once, each of about 350 · R² bytes on the device; no score depends on it.
         device: where to measure.
         advance: told the number of pairs after each batch.
     """
@@ -104,8 +104,8 @@ def score_pairs(
 def standard_error(scores: NDArray[np.float64], pairs: NDArray[np.int64]) -> float:
     """Return the standard error of the mean score, for images that may stand in several pairs.
 
-    Two pairs with an image in common are not independent: their products of deviations count too. Without shared
-    images this is the usual standard error, s / √P, below which it is never put.
+    Two pairs with an image in common are not independent: their products of deviations count too. Without
+    shared images this is the usual standard error, s / √P, below which it is never put.
 
     Args:
         scores: float64 (P,), two or more.
@@ -122,10 +122,10 @@ def standard_error(scores: NDArray[np.float64], pairs: NDArray[np.int64]) -> flo
 
 
 def _similarity(a: Tensor, b: Tensor, *, with_luminance: bool) -> Tensor:
-    """Return SSIM, or its contrast-structure term alone, averaged over pixels and channels: (N, C, H, W) → (N,)."""
+    """Return SSIM, or its contrast term alone, averaged over pixels and channels: (N, C, H, W) → (N,)."""
     size = min(_WINDOW, a.shape[-1])
     blurred = _blur(torch.stack((a, b, a * a + b * b, a * b)), _gaussian(size, size * _SIGMA / _WINDOW))
-    mean_a, mean_b, squares, products = blurred
+    mean_a, mean_b, squares, products = blurred.unbind()
     means, powers = mean_a * mean_b, mean_a * mean_a + mean_b * mean_b
     similarity = (2 * (products - means) + _C2) / (squares - powers + _C2)
     if with_luminance:

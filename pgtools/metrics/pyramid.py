@@ -35,7 +35,7 @@ def pyramid_levels(resolution: int) -> tuple[int, ...]:
 def laplacian_levels(images: Tensor) -> Iterator[tuple[int, Tensor]]:
     """Yield (side, level) from the finest level to 16².
 
-    A level is the image at that side minus the doubled next smaller one; the last is the low-pass image itself.
+    A level is the image at that side minus the doubled next smaller one; the last is the low-pass itself.
 
     Args:
         images: float32 (N, C, R, R) in 0..255, R a power of two from 16 up.
@@ -56,10 +56,10 @@ def down(images: Tensor) -> Tensor:
 
 
 def up(images: Tensor) -> Tensor:
-    """Return the images doubled, zeros between the pixels, blurred by 4 × the 5×5 binomial; (N, C, H, W) → 2H, 2W.
+    """Return the images doubled, zeros between, under 4 × the binomial: (N, C, H, W) → (N, C, 2H, 2W).
 
-    On the doubled grid the mirror of the last (odd, empty) row is the last filled one, so the far border repeats its
-    pixel while the near one mirrors.
+    On the doubled grid the row that mirrors beyond the last (odd, empty) one is the last filled one, so the
+    far border repeats its pixel where the near border mirrors.
     """
     padded = torch.cat((images[..., 1:2, :], images, images[..., -1:, :]), dim=-2)
     rows = torch.stack(_even_and_odd(padded[..., :-2, :], images, padded[..., 2:, :]), dim=-2).flatten(-3, -2)

@@ -47,8 +47,8 @@ class MsssimSettings(Settings):
     pairs: int | None = setting(
         None,
         low=1,
-        help="Random pairs. Half as many as images if not given, so that no image is used twice, at most 10000 "
-        "(the paper's number). More are drawn by shuffling the images again.",
+        help="Random pairs. Half as many as images if not given, so that no image is used twice, at most "
+        "10000 (the paper's number). More are drawn by shuffling the images again.",
     )
     seed: int = setting(0, low=0, help="Names the pairs and the choice of images.")
     batch: int = setting(4, low=1, unit="pairs", help="Measured at once; no figure depends on it.")
@@ -67,3 +67,7 @@ class InceptionSettings(Settings):
     shuffle: bool = setting(True, help="Shuffle the images before they are split.")
     seed: int = setting(2020, low=0, help="Names the shuffle and the choice of images.")
     batch: int = setting(64, low=1, unit="images", help="In the network at once.")
+
+    def protocol(self) -> dict[str, int]:
+        """Return what two figures must share to be comparable, besides the images' number and the weights."""
+        return {"splits": self.splits, "shuffle": self.shuffle, "seed": self.seed}

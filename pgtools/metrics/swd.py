@@ -1,7 +1,7 @@
 """Sliced Wasserstein distance between patches of real and generated images, level by level.
 
-Random patches of every level of a Laplacian pyramid become descriptors, normalised per set; along random directions,
-where the Wasserstein distance is the mean gap between sorted lists, the two sets are compared.
+Random patches of every level of a Laplacian pyramid become descriptors, normalised per set; the sets are
+compared along random directions, where the Wasserstein distance is the mean gap between sorted lists.
 
 Every draw is made on the CPU from a named stream, so no figure depends on the batch size or the device.
 Source: Karras et al. 2018, section 5.
@@ -32,7 +32,7 @@ _DIRECTIONS_SORTED_AT_ONCE = 16
 def draw_positions(level: int, count: int, settings: SwdSettings, role: str) -> Tensor:
     """Return the patch centres of a level, int64 (count, neighbourhoods, 2) as (row, column).
 
-    Each is uniform over the pixels whose patch lies in the image: [size // 2, level − size // 2), the end excluded.
+    Each is uniform over [size // 2, level − size // 2), the end excluded, so that the patch is in the image.
 
     Args:
         level: side of the level in pixels.
@@ -63,12 +63,13 @@ def cut_patches(images: Tensor, centres: Tensor, size: int) -> Tensor:
 def normalise(descriptors: Tensor) -> Tensor:
     """Bring each colour channel to mean 0 and standard deviation 1 (population) over the set, in place.
 
-    A channel that is constant over the whole set becomes 0: there is nothing to scale.
+    So a cast or a contrast that all images of a set share is not seen. A channel that is constant over the whole
+    set becomes 0: there is nothing to scale.
 
     Args:
         descriptors: float32 (n, 3·size²), the channel the slowest of the three axes within.
     """
-    chunks = descriptors.view(len(descriptors), CHANNELS, -1).split(_ROWS)
+    chunks = torch.split(descriptors.view(len(descriptors), CHANNELS, -1), _ROWS)
     numbers = descriptors.numel() // CHANNELS
     mean = sum(chunk.double().sum((0, 2)) for chunk in chunks) / numbers  # (3,)
     mean = torch.as_tensor(mean)[:, None]
@@ -117,7 +118,7 @@ def describe(
 def sliced_wasserstein(a: Tensor, b: Tensor, directions: Tensor, device: torch.device) -> float:
     """Return the sliced Wasserstein distance between two descriptor sets.
 
-    Each direction projects both sets onto a line, where the distance is the mean gap between the sorted lists.
+    Each direction projects both sets onto a line, where the distance is the mean gap of the sorted lists.
 
     Args:
         a: float32 (n, d) on the CPU, normalised.
@@ -157,9 +158,10 @@ def _sorted_projections(descriptors: Tensor, directions: Tensor) -> Tensor:
         lines[:, start : start + _ROWS] = directions @ rows.T
     if lines.device.type == "cpu":
         # NumPy's vectorised sort is several times faster than torch's, and lets the other cores run.
-        with ThreadPoolExecutor(cpu_count()) as pool:
-            list(pool.map(np.ndarray.sort, lines.numpy()))
+        blocks = np.array_split(lines.numpy(), cpu_count())
+        with ThreadPoolExecutor(len(blocks)) as pool:
+            list(pool.map(np.ndarray.sort, blocks))
     else:
-        for some in lines.split(_DIRECTIONS_SORTED_AT_ONCE):
+        for some in torch.split(lines, _DIRECTIONS_SORTED_AT_ONCE):
             some.copy_(some.sort(dim=1).values)
     return lines

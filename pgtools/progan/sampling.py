@@ -19,11 +19,13 @@ from pgtools.progan.checkpoint import Snapshot, read_snapshot
 from pgtools.progan.folder import SNAPSHOT_SUFFIX, RunFolder, is_run
 from pgtools.progan.generator import Generator
 from pgtools.progan.layers import enlarge
+from pgtools.progan.legacy import read_legacy
 from pgtools.runtime.files import remove, written_aside
 from pgtools.runtime.progress import bar
 from pgtools.runtime.seeds import stream
 from pgtools.stores.source import ImageSource
 
+LEGACY_SUFFIX = ".pkl"
 # Pixels a network makes at once: 64 images of 64², one of 512².
 PIXELS_AT_ONCE = 1 << 18
 WRITTEN_AT_ONCE = 64
@@ -108,8 +110,8 @@ def grid_count(resolution: int) -> int:
 
 
 def holds_generator(path: Path) -> bool:
-    """Return whether `path` is a run folder or a snapshot file."""
-    return path.suffix == SNAPSHOT_SUFFIX or is_run(path)
+    """Return whether `path` is a run folder, a snapshot file or the authors' pickle."""
+    return path.suffix in (SNAPSHOT_SUFFIX, LEGACY_SUFFIX) or is_run(path)
 
 
 def open_generator(
@@ -129,8 +131,16 @@ def open_generator(
         raise InputError(
             f"{path} holds a generator, which makes any number of images.", hint="Pass --num-images N."
         )
-    file = RunFolder(path).find_snapshot(snapshot) if path.is_dir() else path
-    return GeneratorSource(read_snapshot(file), name=str(path), count=count, seed=seed, device=device)
+    return GeneratorSource(_read(path, snapshot), name=str(path), count=count, seed=seed, device=device)
+
+
+def _read(path: Path, images: int | None) -> Snapshot:
+    if path.suffix == LEGACY_SUFFIX:
+        networks = read_legacy(path)
+        return Snapshot(networks.average, networks.lod, images=0)
+    if path.suffix == SNAPSHOT_SUFFIX:
+        return read_snapshot(path)
+    return read_snapshot(RunFolder(path).find_snapshot(images))
 
 
 def write_images(source: ImageSource, folder: Path) -> None:

@@ -244,7 +244,7 @@ class Trainer:
 
     def _new_optimizers(self) -> Optimizers:
         def adam(network: torch.nn.Module) -> torch.optim.Adam:
-            betas = (self.settings.beta1, self.settings.beta2)
+            betas = (float(self.settings.beta1), float(self.settings.beta2))
             return torch.optim.Adam(network.parameters(), self.settings.learning_rate, betas, eps=1e-8)
 
         return Optimizers(adam(self.networks.generator), adam(self.networks.discriminator))

@@ -1,7 +1,7 @@
 """Curves over training as inline SVG: arrays in, text out; the same arrays give the same bytes.
 
-Colours are CSS variables, so that a figure follows the page into the dark and onto paper. Text stays text, in the
-page's own font.
+Colours are CSS variables, so that a figure follows the page into the dark and onto paper. Text stays text,
+in the page's own font.
 """
 
 from __future__ import annotations
@@ -11,14 +11,15 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
+from matplotlib.transforms import blended_transform_factory
 from numpy.typing import NDArray
 
 # Matplotlib wants numbers: each stands for a variable of the page's style sheet and is replaced by it.
@@ -30,8 +31,10 @@ INK, MUTED, RULE = (_BY_NAME[name] for name in ("ink", "muted", "rule"))
 
 # Inches; drawn about 1.3 times as large on a desktop, at its size on a phone.
 _SIZE = (4.6, 2.55)
+# Fixed, so that the axes of neighbouring figures stand in line whatever their numbers are.
+_MARGINS = {"left": 0.145, "right": 0.975, "bottom": 0.165, "top": 0.935, "hspace": 0.09}
 _MOST_POINTS = 400
-_RC = {
+_RC: dict[str, Any] = {
     "svg.fonttype": "none",
     "font.family": ["DejaVu Sans"],
     "font.size": 8.0,
@@ -55,7 +58,9 @@ _RC = {
     "text.parse_math": False,
 }
 # Without the user's own matplotlibrc: figures look alike everywhere. The backend is not for us to set.
-_DEFAULTS = {key: value for key, value in mpl.rcParamsDefault.items() if not key.startswith("backend")}
+_DEFAULTS: dict[str, Any] = {
+    key: value for key, value in mpl.rcParamsDefault.items() if not key.startswith("backend")
+}
 
 
 @dataclass(frozen=True)
@@ -67,7 +72,7 @@ class Line:
         x: float64 (N,), ascending.
         y: float64 (N,); gaps where it is not finite.
         colour: "ink", "series-0" … "series-7" or "level-0" … "level-8", as the page's style sheet names them.
-        floor: the value a perfect generator would get, drawn dashed in the same colour; None for no such line.
+        floor: what a perfect generator would get, drawn dashed in the same colour; None for no such line.
     """
 
     label: str
@@ -79,7 +84,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Phase:
-    """A stretch of training at one live resolution: it fades in until `faded`, then is stable until `end` (kimg)."""
+    """Training at one live resolution: from `start` it fades in until `faded`, is stable until `end` (kimg)."""
 
     resolution: int
     start: float
@@ -87,11 +92,15 @@ class Phase:
     end: float
 
 
-def phases(kimg: NDArray[np.float64], lod: NDArray[np.float64], resolution: NDArray[np.float64]) -> list[Phase]:
+def phases(
+    kimg: NDArray[np.float64], lod: NDArray[np.float64], resolution: NDArray[np.float64]
+) -> list[Phase]:
     """Return the phases that the ticks went through.
 
     Args:
-        kimg, lod, resolution: float64 (T,), one entry a tick; ticks where one is not finite are passed over.
+        kimg: float64 (T,), one entry a tick, as all three; ticks where one is not finite are passed over.
+        lod: halvings from the full resolution to the live one.
+        resolution: side of the live level, in pixels.
 
     Convention: with a fractional lod the live resolution, 2^floor(lod) below the full one, is being faded in.
     """
@@ -99,7 +108,7 @@ def phases(kimg: NDArray[np.float64], lod: NDArray[np.float64], resolution: NDAr
     kimg, lod, resolution = kimg[known], lod[known], resolution[known]
     cuts = [0, *(np.flatnonzero(np.diff(resolution)) + 1), len(kimg)] if len(kimg) else []
     found: list[Phase] = []
-    for first, after in zip(cuts, cuts[1:], strict=False):
+    for first, after in pairwise(cuts):
         start = found[-1].end if found else 0.0
         fading = np.flatnonzero(lod[first:after] % 1 > 0)
         faded = float(kimg[first + fading[-1]]) if len(fading) else start
@@ -119,23 +128,29 @@ def curves(
         schedule: phases for the strip along the top; may be empty.
         log: logarithmic y axis; values that are not positive become gaps.
     """
-    with mpl.rc_context({**_DEFAULTS, **_RC, "svg.hashsalt": name}):
-        figure = Figure(figsize=_SIZE, layout=ConstrainedLayoutEngine(w_pad=0.02, h_pad=0.02), facecolor="none")
-        strip, axes = figure.subplots(2, 1, sharex=True, height_ratios=(1, 14))
+    options: Any = {**_DEFAULTS, **_RC, "svg.hashsalt": name}
+    with mpl.rc_context(options):
+        figure = Figure(figsize=_SIZE, facecolor="none")
+        strip, axes = figure.subplots(2, 1, sharex=True, height_ratios=(1, 14), gridspec_kw=_MARGINS)
         _draw_strip(strip, schedule)
         _draw_lines(axes, lines, log=log)
         axes.set_xlabel("real images shown (kimg)")
         axes.set_ylabel(ylabel)
+        axes.yaxis.set_label_coords(
+            0.025, 0.5, transform=blended_transform_factory(figure.transFigure, axes.transAxes)
+        )
         _set_limits(axes, lines, schedule)
         text = io.StringIO()
         # None leaves the entry out: a date or a program's version would make equal figures differ.
         metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-        FigureCanvasSVG(figure).print_svg(text, metadata=metadata)
+        figure.savefig(text, format="svg", metadata=metadata)
     return _inline(text.getvalue(), name)
 
 
-def thinned(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return at most 400 points: means over equal runs of ticks, NaN left out; short curves come back as they are."""
+def thinned(
+    x: NDArray[np.float64], y: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return at most 400 points: means over equal runs of ticks, NaN left out; short curves stay as they are."""
     if len(x) <= _MOST_POINTS:
         return x, y
     groups = np.array_split(np.arange(len(x)), _MOST_POINTS)
@@ -152,7 +167,7 @@ def _draw_lines(axes: Axes, lines: Sequence[Line], *, log: bool) -> None:
         colour = _BY_NAME[line.colour]
         width = 1.9 if line.colour == "ink" else 1.4
         marker = "o" if len(x) <= 40 else ""
-        axes.plot(x, y, color=colour, linewidth=width, marker=marker, markersize=2.6)
+        axes.plot(x, y, color=colour, linewidth=width, marker=marker, markersize=2.6, clip_on=False)
         if line.floor is not None:
             axes.axhline(line.floor, color=colour, linewidth=0.9, linestyle=(0, (3, 2.2)))
     axes.grid(axis="y")
@@ -160,25 +175,27 @@ def _draw_lines(axes: Axes, lines: Sequence[Line], *, log: bool) -> None:
     axes.spines["left"].set_visible(False)
     axes.yaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=6) if log else MaxNLocator(5))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.4g}".replace("-", "−")))  # noqa: RUF001
+    axes.yaxis.set_major_formatter(FuncFormatter(_tick))
     axes.yaxis.set_minor_formatter(NullFormatter())
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.6g}"))
+    axes.xaxis.set_major_formatter(FuncFormatter(_tick))
 
 
 def _draw_strip(axes: Axes, schedule: Sequence[Phase]) -> None:
     """Draw the live resolution along the top: a wedge while it fades in, a block while it is stable."""
-    length = schedule[-1].end - schedule[0].start if schedule else 0.0
-    below = RULE
-    for phase in schedule:
+    for phase, after in zip(schedule, [*schedule[1:], None], strict=True):
         colour = _BY_NAME[f"level-{min(8, int(math.log2(phase.resolution)) - 2)}"]
-        axes.fill([phase.start, phase.faded, phase.faded, phase.start], [0, 0, 1, 1], color=below, linewidth=0)
-        axes.fill([phase.start, phase.end, phase.end, phase.faded], [0, 0, 1, 1], color=colour, linewidth=0)
-        if phase.end - phase.start > 0.055 * length:
+        # Each block reaches below the wedge of the next, so that no seam shows between them.
+        end = after.faded if after else phase.end
+        axes.fill([phase.start, end, end, phase.faded], [0, 0, 1, 1], color=colour, linewidth=0)
+        if phase.end - phase.start > 0.055 * schedule[-1].end:
             x, text = (phase.start + phase.end) / 2, f"{phase.resolution}²"
             axes.text(x, 1.15, text, ha="center", va="bottom", fontsize=7, color=MUTED)
-        below = colour
     axes.set_ylim(0, 1)
     axes.set_axis_off()
+
+
+def _tick(value: float, _: object) -> str:
+    return f"{value:,.6g}".replace("-", "−")  # noqa: RUF001
 
 
 def _set_limits(axes: Axes, lines: Sequence[Line], schedule: Sequence[Phase]) -> None:
@@ -187,11 +204,13 @@ def _set_limits(axes: Axes, lines: Sequence[Line], schedule: Sequence[Phase]) ->
 
 
 def _inline(document: str, name: str) -> str:
-    """Return the svg element of a document, ready for HTML: own ids, the page's colours and font, no namespaces."""
+    """Return the svg element of a document, ready for HTML: own ids, the page's colours, no namespaces."""
     svg = document[document.index("<svg") :].strip()
     svg = re.sub(r"<style.*?</style>|<!--.*?-->", "", svg, flags=re.DOTALL)
     svg = re.sub(r' (xmlns(:\w+)?|version)="[^"]*"', "", svg)
-    svg = re.sub(r'(<svg[^>]*?) width="[^"]*" height="[^"]*"', r"\1", svg, count=1).replace("xlink:href", "href")
+    svg = re.sub(r'(<svg[^>]*?) width="[^"]*" height="[^"]*"', r"\1", svg, count=1).replace(
+        "xlink:href", "href"
+    )
     svg = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{name}-", svg)
     svg = re.sub("#[0-9a-f]{6}", lambda match: _VARIABLES.get(match.group(), match.group()), svg)
     svg = re.sub(r"(\d\.\d\d)\d+", r"\1", svg)

@@ -42,9 +42,9 @@ def picture(
 ) -> Picture:
     """Return a uint8 RGB image (H, W, 3) as a WebP of at most `budget` bytes (LARGE or SMALL).
 
-    A larger image is averaged down (box filter, which keeps the blocks of nearest-enlarged pixels clean); a smaller
-    one is enlarged by whole pixels, so that browsers have nothing to blur. Lossless where that fits the budget,
-    else at the best quality that does.
+    A larger image is averaged down (box filter, which keeps the blocks of nearest-enlarged pixels clean); a
+    smaller one is enlarged by whole pixels, so that browsers have nothing to blur. Lossless where that fits the
+    budget, else at the best quality that does.
     """
     fitted = _fit(image, _SIDES[budget])
     data = _encode(fitted, budget)
@@ -61,9 +61,11 @@ def _fit(image: NDArray[np.uint8], side: int) -> Image.Image:
 
 
 def _encode(image: Image.Image, budget: int) -> bytes:
-    for options in ({"lossless": True}, *({"quality": quality} for quality in (92, 85, 75, 60, 40, 20, 5))):
-        buffer = io.BytesIO()
-        image.save(buffer, "WEBP", method=4, **options)
+    buffer = io.BytesIO()
+    image.save(buffer, "WEBP", method=4, lossless=True)
+    for quality in (92, 85, 75, 60, 40, 20, 5):
         if buffer.tell() <= budget:
             break
+        buffer = io.BytesIO()
+        image.save(buffer, "WEBP", method=4, quality=quality)
     return buffer.getvalue()

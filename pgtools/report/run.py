@@ -97,9 +97,13 @@ def read_run(folder: Path) -> Run:
         name=folder.resolve().name,
         folder=folder,
         pgtools=str(config.get("pgtools", "")),
-        **{key: config[key] for key in ("settings", "data", "parameters") if isinstance(config.get(key), dict)},
+        **{
+            key: config[key]
+            for key in ("settings", "data", "parameters")
+            if isinstance(config.get(key), dict)
+        },
         ticks=_columns(ticks),
-        scores=_without_replays(scores, lambda score: score.kimg),
+        scores=scores,
         grids=grids,
         reals=reals if reals.is_file() else None,
         snapshots=[path for _, path in _numbered(folder / "snapshots", "*.safetensors")],
@@ -124,28 +128,38 @@ def _read_config(folder: Path) -> dict[str, Any]:
 
 
 def _read_lines(path: Path, parse: Callable[[Any], T], notes: list[str], without: str) -> list[T]:
-    """Parse a file of JSON lines; a killed run leaves half a last line, which is dropped as any damaged one is."""
+    """Parse a file of JSON lines; a damaged one, such as the half line of a killed run, is left out."""
     try:
         lines = path.read_bytes().splitlines()
     except OSError:
         notes.append(f"{path.name} is missing: {without}.")
         return []
-    found, damaged = [], 0
-    for line in filter(None, map(bytes.strip, lines)):
-        try:
-            found.append(parse(json.loads(line)))
-        except (ValueError, TypeError, KeyError, AttributeError, PgtoolsError):
-            damaged += 1
-    if damaged:
-        notes.append(f"{path.name}: {damaged} damaged line{'s' * (damaged > 1)} left out.")
+    attempts = [_attempt(parse, line) for line in lines if line.strip()]
+    found = [item for item, fault in attempts if item is not None]
+    faults = [fault for _, fault in attempts if fault]
+    if faults:
+        count = "a damaged line is" if len(faults) == 1 else f"{len(faults)} damaged lines are"
+        notes.append(f"{path.name}: {count} left out ({faults[0]}).")
     if not found:
         notes.append(f"{path.name} holds nothing readable: {without}.")
     return found
 
 
+def _attempt(parse: Callable[[Any], T], line: bytes) -> tuple[T | None, str]:
+    """Return (what the line holds, ""), or (None, what is wrong with it)."""
+    try:
+        return parse(json.loads(line)), ""
+    except (ValueError, TypeError, KeyError, AttributeError, PgtoolsError) as error:
+        return None, f"{type(error).__name__}: {error}"
+
+
 def _tick(value: Any) -> dict[str, float]:
     numbers = {name: float(number) for name, number in value.items() if isinstance(number, int | float)}
-    return {**numbers, "images": float(value["images"]), "kimg": float(value.get("kimg", value["images"] / 1000))}
+    return {
+        **numbers,
+        "images": float(value["images"]),
+        "kimg": float(value.get("kimg", value["images"] / 1000)),
+    }
 
 
 def _score(value: Any) -> Score:
@@ -153,20 +167,8 @@ def _score(value: Any) -> Score:
 
 
 def _columns(ticks: list[dict[str, float]]) -> dict[str, NDArray[np.float64]]:
-    kept = _without_replays(ticks, lambda tick: tick["images"])
-    names = dict.fromkeys(name for tick in kept for name in tick)
-    return {name: np.array([tick.get(name, np.nan) for tick in kept]) for name in names}
-
-
-def _without_replays(items: list[T], position: Callable[[T], float]) -> list[T]:
-    """Drop what a later item overtakes: a run that goes on from a checkpoint repeats the ticks after it."""
-    kept: list[T] = []
-    lowest = math.inf
-    for item in reversed(items):
-        if position(item) < lowest or (kept and isinstance(item, Score) and position(item) == lowest):
-            lowest = position(item)
-            kept.append(item)
-    return kept[::-1]
+    names = dict.fromkeys(name for tick in ticks for name in tick)
+    return {name: np.array([tick.get(name, np.nan) for tick in ticks]) for name in names}
 
 
 def _numbered(folder: Path, pattern: str) -> list[tuple[int, Path]]:

@@ -13,6 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from pgtools.imaging.photo import encode_png
+from pgtools.progan.config import settings_from
 from pgtools.runtime.results import MetricResult
 
 DATA = {
@@ -25,12 +26,13 @@ DATA = {
 
 
 def draw_run(folder: Path, *, resolution: int = 16, ticks: int = 60, grids: int = 12, seed: int = 0) -> Path:
-    """Draw a finished run: stable and fading phases of 20 kimg each, from 4² up to `resolution`²."""
+    """Draw a finished run: 120 kimg of stable and fading phases, from 4² up to `resolution`²."""
     rng = np.random.default_rng(seed)
     (folder / "grids").mkdir(parents=True)
     (folder / "snapshots").mkdir()
-    settings = {"resolution": resolution, "total_kimg": 120.0, "minibatch": 16, "learning_rate": 0.001}
-    settings |= {"gradient_penalty": 10.0, "seed": seed, "mirror": True, "scores": "swd", "init": None}
+    settings = settings_from(
+        "compact", {"total_kimg": 120.0, "learning_rate": 0.001, "mirror": True}
+    ).as_dict()
     config = {
         "format": "pgtools-run",
         "version": 1,
@@ -42,7 +44,7 @@ def draw_run(folder: Path, *, resolution: int = 16, ticks: int = 60, grids: int 
     (folder / "config.json").write_text(json.dumps(config))
     log = [_tick(i, ticks, resolution, rng) for i in range(1, ticks + 1)]
     (folder / "log.jsonl").write_text("".join(json.dumps(tick) + "\n" for tick in log))
-    chosen = log[:: max(1, ticks // grids)]
+    chosen = log[:: -max(1, ticks // grids)][::-1]
     scores = [{"images": t["images"], "kimg": t["kimg"], "result": _swd(t, resolution, rng)} for t in chosen]
     (folder / "scores.jsonl").write_text("".join(json.dumps(score) + "\n" for score in scores))
     faces = _faces(resolution, 24, np.random.default_rng(seed + 1))
@@ -57,7 +59,7 @@ def draw_run(folder: Path, *, resolution: int = 16, ticks: int = 60, grids: int 
 
 def _tick(i: int, ticks: int, resolution: int, rng: np.random.Generator) -> dict[str, Any]:
     top, kimg = int(math.log2(resolution)) - 2, 120 * i / ticks
-    step = kimg / 20  # even steps are stable, odd ones fade in the next level
+    step = kimg / (120 / (2 * top + 1.5))  # even steps are stable, odd ones fade in the next level
     lod = max(0.0, top - (step // 2 + max(0.0, step % 2 - 1)))
     live = resolution >> math.floor(lod)
     wasserstein = 12 * math.exp(-kimg / 50) + 2 + rng.normal(0, 0.4)
@@ -84,16 +86,17 @@ def _swd(tick: dict[str, Any], resolution: int, rng: np.random.Generator) -> dic
     values = {str(r): base * (1 + 0.4 * i) + rng.normal(0, 0.5) for i, r in enumerate(levels)}
     values["average"] = float(np.mean(list(values.values())))
     return MetricResult(
-        "swd",
-        "lower",
-        values,
-        dict.fromkeys(values, 0.21),
-        {"version": 1, "num_images": 2048, "seed": 0, "resolution": resolution, "directions": 512},
-        {
+        metric="swd",
+        direction="lower",
+        values=values,
+        spread=dict.fromkeys(values, 0.21),
+        floor={part: 0.9 * floor for part, floor in zip(values, range(5, 14), strict=False)},
+        protocol={"version": 1, "num_images": 2048, "resolution": resolution, "seed": 0, "directions": 128},
+        data={
             "real": {"name": DATA["name"], "fingerprint": DATA["fingerprint"]},
             "fake": {"name": f"snapshots/{tick['images']:09d}.safetensors", "fingerprint": "cd" * 32},
         },
-        {"pgtools": "0.1.0", "torch": "2.8.0", "device": "cpu"},
+        environment={"pgtools": "0.1.0", "torch": "2.8.0", "device": "cpu"},
     ).as_dict()
 
 
@@ -104,10 +107,14 @@ def _faces(
     y, x = np.mgrid[:resolution, :resolution] / resolution - 0.5
     tilt = rng.uniform(-0.5, 0.5, (3, count, 1, 1, 3))
     picture = 130 + 150 * (tilt[0] + tilt[1] * x[None, :, :, None] + tilt[2] * y[None, :, :, None])
-    for cx, cy, rx, ry, colour in ((0, 0.05, 0.26, 0.36, 1.0), (-0.1, 0, 0.04, 0.03, 0.25), (0.1, 0, 0.04, 0.03, 0.25)):
+    for cx, cy, rx, ry, colour in (
+        (0, 0.05, 0.26, 0.36, 1.0),
+        (-0.1, 0, 0.04, 0.03, 0.25),
+        (0.1, 0, 0.04, 0.03, 0.25),
+    ):
         shift = rng.normal(0, 0.01 + 0.12 * disorder, (2, count, 1, 1))
         inside = ((x - cx - shift[0]) / rx) ** 2 + ((y - cy - shift[1]) / ry) ** 2
-        mask = 1 / (1 + np.exp(8 * (inside - 1)))[..., None]
+        mask = 1 / (1 + np.exp(np.minimum(8 * (inside - 1), 50)))[..., None]
         skin = colour * np.array([214.0, 168.0, 140.0]) * rng.uniform(0.6, 1.1, (count, 1, 1, 1))
         picture = picture * (1 - mask) + skin * mask
     return picture + 60 * disorder * rng.normal(0, 1, picture.shape)

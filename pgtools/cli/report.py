@@ -1,0 +1,63 @@
+"""`pgtools report`: a run as one page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pgtools.cli._options import OUTPUT, SOURCE
+from pgtools.cli._output import say
+from pgtools.metrics.catalogue import CATALOGUE
+from pgtools.progan.config import preset_names, settings_from
+
+
+@click.command()
+@click.argument("run", type=SOURCE)
+@click.option("--out", type=OUTPUT, metavar="FILE.html", help="The page.  [default: RUN/report.html]")
+@click.option(
+    "--metrics",
+    type=SOURCE,
+    multiple=True,
+    metavar="RESULT.json",
+    help="A figure that a metric command printed with --json; may be given several times.",
+)
+@click.option("--title", help="Heading of the page.  [default: the run's name]")
+def command(run: Path, out: Path | None, metrics: tuple[Path, ...], title: str | None) -> None:
+    r"""Write a run as one self-contained HTML page: image grids, training curves, scores, settings.
+
+    The page needs no network and no script; it is written anew each time, also while the run goes on.
+
+    \b
+    pgtools report runs/faces
+    pgtools report runs/faces --metrics swd.json --metrics msssim.json --out supplement.html
+    """
+    from pgtools.report.content import Knowledge, compose
+    from pgtools.report.page import render
+    from pgtools.report.run import read_run
+    from pgtools.runtime.files import check_writable, written_aside
+    from pgtools.runtime.results import read_result
+
+    page_file = out or run / "report.html"
+    found, results = read_run(run), [(path.name, read_result(path)) for path in metrics]
+    check_writable(page_file, overwrite=True, what="file")
+    titles = {name: (metric.title, metric.unit) for name, metric in CATALOGUE.items()}
+    preset, usual = _nearest_preset(found.settings)
+    page = compose(found, results, Knowledge(titles, preset, usual), title=title)
+    with written_aside(page_file) as aside:
+        aside.write_text(render(page), encoding="utf-8")
+    for note in page.notes:
+        say(note)
+    say(f"Wrote {page_file}.")
+
+
+def _nearest_preset(settings: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """The preset that leaves the fewest settings to name, and its settings."""
+    presets = {name: settings_from(name, {}).as_dict() for name in preset_names()}
+
+    def differing(name: str) -> int:
+        return sum(value != settings.get(key) for key, value in presets[name].items())
+
+    nearest = min(presets, key=differing)
+    return nearest, presets[nearest]

@@ -1,0 +1,103 @@
+"""Where everything is: one map takes face coordinates to the picture, and the landmarks go through it like the paint."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from pgtools.demo.paint import Colour, Points, smooth
+from pgtools.demo.people import Person, Pose
+
+# Half axes of the ellipsoid that gives a face its depth, in face units.
+SKULL_WIDTH, SKULL_HEIGHT, SKULL_DEPTH = 1.08, 1.8, 0.85
+# How far the tip of the nose stands out of it.
+NOSE_LIFT = 0.24
+MIRROR = np.array([-1.0, 1.0])
+
+
+class Head:
+    """Face coordinates to picture coordinates: out of the plane by an ellipsoid, turned, rolled, scaled, moved."""
+
+    def __init__(self, person: Person, pose: Pose) -> None:
+        self.person, self.pose, self.unit = person, pose, pose.unit
+        self._linear = _similarity(pose.roll, pose.unit)
+        self._origin = np.array([pose.x, pose.y])
+        self._yaw = math.sin(pose.yaw), math.cos(pose.yaw)
+        self._pitch = math.sin(pose.pitch), math.cos(pose.pitch)
+
+    def turn(self, points: ArrayLike, lift: float = 0.0) -> Points:
+        """Return where points (…, 2) of the face stand after yaw and pitch, in face units; lift: off the skull."""
+        turned = np.array(points, dtype=np.float64)
+        x, y = turned[..., 0] * self.person.width, turned[..., 1]
+        bulge = 1 - (x / SKULL_WIDTH) ** 2 - ((y - 0.1) / SKULL_HEIGHT) ** 2
+        z = np.sqrt(np.maximum(bulge, 0)) * SKULL_DEPTH + lift
+        (sin_yaw, cos_yaw), (sin_pitch, cos_pitch) = self._yaw, self._pitch
+        turned[..., 1] = y * cos_pitch + (z * cos_yaw - x * sin_yaw) * sin_pitch
+        turned[..., 0] = x * cos_yaw + z * sin_yaw
+        return turned
+
+    def __call__(self, points: ArrayLike, lift: float = 0.0) -> Points:
+        """Return picture coordinates (…, 2) of points on the face."""
+        return self.turn(points, lift) @ self._linear.T + self._origin
+
+    def both(self, points: ArrayLike, lift: float = 0.0) -> Points:
+        """Return picture coordinates (2, N, 2) of a curve on the left and its mirror image on the right.
+
+        The curve (N, 2) is that of the right side, where x grows from the nose to the temple.
+        """
+        right = np.asarray(points, dtype=np.float64)
+        return self(np.stack([right * MIRROR, right]), lift)
+
+    def flat(self, points: ArrayLike, depth: float = 0.15) -> Points:
+        """Return picture coordinates of points at one depth: outlines, hair, ears."""
+        shift = np.array([self._yaw[0], self._pitch[0]]) * depth
+        straight = np.asarray(points) * np.array([self.person.width, 1.0]) + shift
+        return straight @ self._linear.T + self._origin
+
+    def body(self, points: ArrayLike) -> Points:
+        """Return picture coordinates of points of neck and shoulders, which lean less than the head."""
+        pivot = np.array([0.0, 1.2])
+        lean = _similarity(self.pose.roll * 0.35, self.unit)
+        return (np.asarray(points) - pivot) @ lean.T + self.flat(pivot, 0.0)
+
+    def plane(self) -> Points:
+        """Return the 2×3 affine from turned face units to the picture."""
+        return np.column_stack([self._linear, self._origin])
+
+
+def landmarks(head: Head) -> Points:
+    """Return left eye, right eye, nose tip, left and right mouth corner in the picture, float64 (5, 2)."""
+    p = head.person
+    eyes = head.both([(p.eye_distance, 0.0)])[:, 0]
+    tip = head([(0.0, p.nose_length)], NOSE_LIFT)
+    return np.concatenate([eyes, tip, head.both([mouth_corner(p)])[:, 0]])
+
+
+def mouth_corner(person: Person) -> tuple[float, float]:
+    """Return the right corner of the mouth in face units; a smile lifts it."""
+    return person.mouth_width, person.mouth_y - 0.09 * person.smile
+
+
+def face_outline(person: Person) -> Points:
+    """Return the contour of face and skull in face units."""
+    jaw, chin = person.jaw, person.chin
+    upper = [(0.0, -1.5), (0.5, -1.38), (0.86, -0.98), (0.98, -0.4), (0.99, 0.15), (0.94, 0.6)]
+    lower = [
+        (0.78 + 0.08 * jaw, 1.08 + 0.04 * jaw),
+        (0.46 + 0.1 * jaw, 1.5 + chin),
+        (0.2 + 0.06 * jaw, 1.66 + chin),
+    ]
+    right = np.array([*upper, *lower, (0.0, 1.69 + chin)])
+    return smooth(np.concatenate([right, right[-2:0:-1] * MIRROR]), closed=True)
+
+
+def shadow_of(skin: Colour) -> Colour:
+    """Return skin in the shade: darker, and redder, as light that went through it is."""
+    return skin * np.array([0.75, 0.62, 0.58])
+
+
+def _similarity(angle: float, scale: float) -> Points:
+    c, s = math.cos(angle) * scale, math.sin(angle) * scale
+    return np.array([[c, -s], [s, c]])

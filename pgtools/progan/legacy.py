@@ -1,0 +1,238 @@
+"""The authors' saved networks, read without running anything from the file.
+
+A snapshot of theirs is a pickle of (G, D, Gs), and a pickle is a program. The reader here knows a closed list of names
+and answers each with a stand-in that only keeps what it is given; any other name refuses the file. The text of their
+Python module, which such a file also carries, is never looked at.
+"""
+
+from __future__ import annotations
+
+import math
+import pickle
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from pgtools.errors import InputError
+from pgtools.progan.config import Architecture
+from pgtools.progan.discriminator import Discriminator
+from pgtools.progan.generator import Generator
+
+# Choices of theirs that these networks do not offer, and the only value that agrees.
+FIXED = {
+    "normalize_latents": True,
+    "use_wscale": True,
+    "use_pixelnorm": True,
+    "use_leakyrelu": True,
+    "pixelnorm_epsilon": 1e-8,
+}
+# Their name of a layer -> ours; levels and colour layers are handled apart.
+LAYERS = {"Dense": "dense", "Conv": "conv", "Dense0": "dense0", "Dense1": "dense1"}
+BLOCK_LAYERS = {"Conv0": "conv0", "Conv0_up": "conv0", "Conv1": "conv1", "Conv1_down": "conv1"}
+
+
+@dataclass(frozen=True)
+class LegacyNetworks:
+    """The three networks of an authors' snapshot, in evaluation mode, and the level of detail they had reached."""
+
+    generator: Generator
+    discriminator: Discriminator
+    average: Generator
+    lod: float
+
+
+class SavedNetwork:
+    """Stands in for their Network object and keeps its state."""
+
+    state: Any = None
+
+    def __setstate__(self, state: Any) -> None:
+        self.state = state
+
+
+class _Kind:
+    """Stands in for numpy.dtype: its code (f4, i8, …) and byte order."""
+
+    def __init__(self, code: Any, *_: Any) -> None:
+        self.code, self.order = str(code), "="
+
+    def __setstate__(self, state: Any) -> None:
+        self.order = str(state[1])
+
+    def dtype(self) -> np.dtype[Any]:
+        """The numpy type: numbers only, never objects."""
+        if not re.fullmatch(r"[fiub][1248]", self.code) or self.order not in "<>=|":
+            raise pickle.UnpicklingError(f"an array of type {self.code}")
+        return np.dtype(self.code).newbyteorder(self.order)  # type: ignore[arg-type]
+
+
+class _Array:
+    """Stands in for numpy.ndarray; the numbers come with the state (version, shape, type, Fortran order, bytes)."""
+
+    values: NDArray[Any]
+
+    def __setstate__(self, state: Any) -> None:
+        _, shape, kind, fortran, data = state
+        self.values = _array(data, kind, shape, "F" if fortran else "C")
+
+
+class LegacyUnpickler(pickle.Unpickler):
+    """Builds numbers, texts, containers, arrays and `SavedNetwork`s, and refuses every other name.
+
+    What it hands out are bound methods and classes with their own `__setstate__`, which a file cannot alter.
+    """
+
+    def find_class(self, module: str, name: str) -> Any:
+        """Return the stand-in for a name, or refuse it."""
+        known: dict[str, Any] = {
+            "numpy.dtype": _Kind,
+            "numpy.ndarray": _Array,
+            "numpy.core.multiarray._reconstruct": self._reconstruct,
+            "numpy.core.multiarray.scalar": self._scalar,
+            "numpy.core.numeric._frombuffer": self._from_buffer,
+            "_codecs.encode": self._encode,
+            "tfutil.Network": SavedNetwork,
+        }
+        # numpy 2 renamed its inner module.
+        wanted = f"{module}.{name}".replace("numpy._core.", "numpy.core.")
+        if wanted not in known:
+            raise pickle.UnpicklingError(f"it asks for {module}.{name}")
+        return known[wanted]
+
+    def _reconstruct(self, *_: Any) -> _Array:
+        return _Array()
+
+    def _scalar(self, kind: _Kind, data: bytes) -> Any:
+        return _array(data, kind, (), "C").item()
+
+    def _from_buffer(self, data: bytes, kind: _Kind, shape: Any, order: str) -> NDArray[Any]:
+        return _array(data, kind, shape, order)
+
+    def _encode(self, text: str, codec: str) -> bytes:
+        # Python 2 and protocol 2 write bytes so; other codecs are programs of their own.
+        if codec not in ("latin1", "latin-1"):
+            raise pickle.UnpicklingError(f"it asks for the codec {codec}")
+        return text.encode("latin1")
+
+
+def read_legacy(path: Path) -> LegacyNetworks:
+    """Return the networks of a snapshot that the authors' released trainer saved.
+
+    Raises:
+        InputError: the file cannot be read, is no such snapshot, or asks for anything but numbers and containers.
+    """
+    generator, discriminator, average = (_state(network, path) for network in _unpickle(path))
+    try:
+        return LegacyNetworks(
+            _network(generator, Generator),
+            _network(discriminator, Discriminator),
+            _network(average, Generator),
+            float(_variables(average)["lod"]),
+        )
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise InputError(f"{path} holds networks of another kind ({str(error).splitlines()[0]}).") from None
+
+
+def _unpickle(path: Path) -> tuple[Any, Any, Any]:
+    try:
+        with path.open("rb") as file:
+            found = LegacyUnpickler(file, encoding="latin1").load()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}).") from None
+    except Exception as error:  # a damaged or hostile pickle can raise anything; none of it may pass
+        raise InputError(
+            f"{path} is no snapshot of the authors' ({error}).", hint="It was refused before anything in it could run."
+        ) from None
+    if not isinstance(found, (tuple, list)) or len(found) != 3:
+        raise InputError(f"{path} holds {type(found).__name__}; expected the three networks (G, D, Gs).")
+    return found[0], found[1], found[2]
+
+
+def _state(network: Any, path: Path) -> dict[str, Any]:
+    state = network.state if isinstance(network, SavedNetwork) else None
+    if not isinstance(state, dict) or not {"version", "static_kwargs", "variables"} <= set(state):
+        raise InputError(f"{path} holds an object that is not one of the authors' networks.")
+    if state["version"] != 2:
+        raise InputError(f"{path} has network version {state['version']}; this pgtools reads 2.")
+    return state
+
+
+def _network(state: dict[str, Any], build: Callable[[Architecture], Any]) -> Any:
+    """A network of ours with the weights of theirs."""
+    variables = _variables(state)
+    shape = _architecture(state["static_kwargs"], variables)
+    network: nn.Module = build(shape)
+    tensors = {
+        _our_name(name, shape.resolution): _our_layout(name, values)
+        for name, values in variables.items()
+        if name != "lod"
+    }
+    network.load_state_dict(tensors)
+    return network.eval().requires_grad_(False)
+
+
+def _variables(state: dict[str, Any]) -> dict[str, NDArray[Any]]:
+    pairs = [(name, value.values if isinstance(value, _Array) else value) for name, value in state["variables"]]
+    return {str(name): np.asarray(value, dtype=np.float32) for name, value in pairs}
+
+
+def _architecture(words: dict[str, Any], variables: dict[str, NDArray[Any]]) -> Architecture:
+    """The shape that their keyword arguments describe; what they leave out has the default of their functions."""
+    for name, value in FIXED.items():
+        if words.get(name, value) != value:
+            raise ValueError(f"{name} is {words[name]}; only {value} is known here")
+    shape = Architecture(
+        resolution=int(words["resolution"]),
+        labels=int(words.get("label_size", 0)),
+        channels=int(words["num_channels"]),
+        fmap_base=int(words.get("fmap_base", 8192)),
+        fmap_decay=float(words.get("fmap_decay", 1.0)),
+        fmap_max=int(words.get("fmap_max", 512)),
+        fused_scale=any(name.endswith(("Conv0_up/weight", "Conv1_down/weight")) for name in variables),
+        stddev_group=int(words.get("mbstd_group_size", 4)),
+        latent=1,
+    )
+    latent = int(words.get("latent_size") or shape.fmap(0))
+    return Architecture(**{**shape.__dict__, "latent": latent})
+
+
+def _our_name(name: str, resolution: int) -> str:
+    """"8x8/Conv0_up/weight" -> "blocks.8.conv0.weight", "ToRGB_lod0/bias" -> "to_rgb.32.bias"."""
+    if found := re.fullmatch(r"(To|From)RGB_lod(\d+)/(weight|bias)", name):
+        side, lod, part = found.groups()
+        return f"{side.lower()}_rgb.{resolution >> int(lod)}.{part}"
+    found = re.fullmatch(r"(\d+)x\1/(\w+)/(weight|bias)", name)
+    level, layer, part = found.groups() if found else ("", "", "")
+    if level == "4" and layer in LAYERS:
+        return f"{LAYERS[layer]}.{part}"
+    if layer in BLOCK_LAYERS:
+        return f"blocks.{level}.{BLOCK_LAYERS[layer]}.{part}"
+    raise ValueError(f"it has a variable {name!r}")
+
+
+def _our_layout(name: str, values: NDArray[Any]) -> Tensor:
+    """Outputs first, as a plain convolution; both sides store weights unscaled."""
+    if name.endswith("Conv0_up/weight"):
+        # (kh, kw, out, in) of a transposed convolution -> (out, in, kh, kw), turned by 180°.
+        values = values.transpose(2, 3, 0, 1)[:, :, ::-1, ::-1]
+    elif values.ndim == 4:
+        values = values.transpose(3, 2, 0, 1)  # (kh, kw, in, out) -> (out, in, kh, kw)
+    elif values.ndim == 2:
+        values = values.T  # (in, out) -> (out, in)
+    return torch.tensor(np.ascontiguousarray(values))
+
+
+def _array(data: Any, kind: Any, shape: Any, order: str) -> NDArray[Any]:
+    if not isinstance(data, (bytes, bytearray)) or not isinstance(kind, _Kind):
+        raise pickle.UnpicklingError("an array without its bytes")
+    dtype = kind.dtype()
+    if len(data) != dtype.itemsize * math.prod(shape):
+        raise pickle.UnpicklingError(f"an array of shape {shape} with {len(data)} bytes")
+    return np.frombuffer(bytes(data), dtype).reshape(shape, order="F" if order == "F" else "C")

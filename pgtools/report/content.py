@@ -1,0 +1,371 @@
+"""A run becomes the content of its page: which figures, which grids, which words."""
+
+from __future__ import annotations
+
+import math
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pgtools import __version__
+from pgtools.errors import InputError
+from pgtools.imaging.photo import read_photo
+from pgtools.report.figures import Line, curves, phases
+from pgtools.report.page import Chart, Fact, Key, Page, Row, ScoreGroup, ScorePart
+from pgtools.report.pictures import LARGE, SMALL, Picture, picture
+from pgtools.report.run import Run
+from pgtools.runtime.results import MetricResult
+
+MOST_GRIDS = 8
+# Column of the log, title, axis, what it says, whether orders of magnitude matter.
+_PANELS: tuple[tuple[tuple[tuple[str, str], ...], str, str, str], ...] = (
+    (
+        (("wasserstein", "Wasserstein estimate"),),
+        "Wasserstein estimate",
+        "E[D(real)] − E[D(fake)]",  # noqa: RUF001
+        "How far the discriminator tells real from generated images; usually it falls as the generator "
+        "learns and rises when a new resolution gives it more to see.",
+    ),
+    (
+        (("loss_generator", "generator"), ("loss_discriminator", "discriminator")),
+        "Losses",
+        "loss",
+        "Only their trend is meaningful: a Wasserstein critic's scores have no fixed zero.",
+    ),
+    (
+        (("gradient_penalty", "gradient penalty"),),
+        "Gradient penalty",
+        "penalty",
+        "Near zero while the discriminator keeps to its Lipschitz bound.",
+    ),
+    (
+        (("images_per_second", "images/s"),),
+        "Throughput",
+        "images/s",
+        "Real images shown each second of training; growing makes the early resolutions cheap.",
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Knowledge:
+    """What a report says beyond what the run folder holds.
+
+    Attributes:
+        titles: metric → (title, unit).
+        reference: name of the settings that the run's are told apart from, e.g. "compact"; "" for none.
+        usual: those settings.
+    """
+
+    titles: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    reference: str = ""
+    usual: Mapping[str, Any] = field(default_factory=dict)
+
+
+def compose(
+    run: Run, results: Sequence[tuple[str, MetricResult]], knowledge: Knowledge, *, title: str | None = None
+) -> Page:
+    """Return the content of a run's page.
+
+    Args:
+        run: what the run folder holds.
+        results: (where it comes from, figure) of further figures; a metric given here replaces the run's own.
+        knowledge: see Knowledge.
+        title: heading; the folder's name if not given.
+    """
+    notes = list(run.notes)
+    final = _final_results(run, results)
+    if not final:
+        notes.append("No scores: pass results of metric commands with --metrics.")
+    differing, same = _settings(run.settings, knowledge.usual)
+    return Page(
+        title=title or run.name,
+        lead=_lead(run),
+        facts=_facts(run),
+        newest=_newest(run, notes),
+        reals=_grid(run.reals, "Grid of real images from the training data.", "Real images", notes),
+        strip=_strip(run, notes),
+        curves=_curves(run),
+        score_curves=_score_curves(run, knowledge),
+        scores=[_score_group(result, where, knowledge) for where, result in final],
+        protocols={_title(result, knowledge)[0]: _protocol(result) for _, result in final},
+        differing=differing,
+        settings=same,
+        reference=f"the preset {knowledge.reference}" if knowledge.reference else "",
+        commands=_commands(run, [result for _, result in final], differing, knowledge.reference),
+        origins=_origins(run, final),
+        notes=notes,
+    )
+
+
+def _lead(run: Run) -> str:
+    resolution, name = run.data.get("resolution"), run.data.get("name")
+    size = f" of {resolution}² pixels" if resolution else ""
+    subject = f"A Progressive GAN for images{size}"
+    return f"{subject}, trained on {Path(str(name)).name}." if name else f"{subject}."
+
+
+def _facts(run: Run) -> list[Fact]:
+    seconds = run.column("seconds")
+    duration = float(seconds[-1]) if len(seconds) else math.nan
+    facts = [Fact("Real images shown", _kimg(run.images / 1000), "kimg")]
+    if duration > 0:
+        rate = run.images / duration
+        facts.append(Fact("Training time", _duration(duration)))
+        facts.append(Fact("Mean throughput", f"{rate:,.0f}" if rate >= 10 else f"{rate:.2g}", "images/s"))
+    if _is_number(run.data.get("count")):
+        facts.append(Fact("Data set", f"{run.data['count']:,}", "images"))
+    sizes: list[Any] = [run.parameters.get(network) for network in ("generator", "discriminator")]
+    if all(map(_is_number, sizes)):
+        facts.append(Fact("Parameters, G + D", " + ".join(map(_millions, sizes))))
+    return facts
+
+
+def _newest(run: Run, notes: list[str]) -> Picture | None:
+    if not run.grids:
+        return None
+    images, path = run.grids[-1]
+    moment = f"{_kimg(images / 1000)} kimg"
+    return _grid(path, f"Grid of generated images after {moment}.", f"Generated, {moment}", notes)
+
+
+def _grid(path: Path | None, alt: str, caption: str, notes: list[str]) -> Picture | None:
+    image = _read_grid(path, notes) if path else None
+    return None if image is None else picture(image, budget=LARGE, alt=alt, caption=caption)
+
+
+def _strip(run: Run, notes: list[str]) -> list[Picture]:
+    """At most eight grids, evenly spread over the images shown; the first and the last are among them."""
+    if len(run.grids) < 2:
+        return []
+    moments = np.array([images for images, _ in run.grids])
+    wanted = np.linspace(moments[0], moments[-1], MOST_GRIDS)
+    chosen = sorted({int(np.abs(moments - moment).argmin()) for moment in wanted})
+    strip = []
+    for images, path in (run.grids[i] for i in chosen):
+        image = _read_grid(path, notes)
+        if image is not None:
+            caption, level = _moment(run, images)
+            alt = f"Grid of generated images at {caption}."
+            strip.append(picture(image, budget=SMALL, alt=alt, caption=caption, level=level))
+    return strip
+
+
+def _moment(run: Run, images: int) -> tuple[str, int | None]:
+    text, resolution, lod = (
+        f"{_kimg(images / 1000)} kimg",
+        run.at(images, "resolution"),
+        run.at(images, "lod"),
+    )
+    if not (math.isfinite(resolution) and resolution >= 4):
+        return text, None
+    fading = math.isfinite(lod) and lod % 1 > 0
+    state = f"{resolution:.0f}² fading in" if fading else f"{resolution:.0f}²"
+    return f"{text}, {state}", min(8, int(math.log2(resolution)) - 2)
+
+
+def _read_grid(path: Path, notes: list[str]) -> NDArray[np.uint8] | None:
+    try:
+        return read_photo(path)
+    except InputError as error:
+        notes.append(error.message)
+        return None
+
+
+def _curves(run: Run) -> list[Chart]:
+    kimg = run.column("kimg")
+    schedule = phases(kimg, run.column("lod"), run.column("resolution"))
+    charts = []
+    for i, (columns, title, ylabel, caption) in enumerate(_PANELS):
+        lines = [
+            Line(label, kimg, run.column(name), f"series-{k}") for k, (name, label) in enumerate(columns)
+        ]
+        lines = [line for line in lines if np.isfinite(line.y).any()]
+        if lines:
+            svg = curves(f"curve-{i}", lines, ylabel=ylabel, schedule=schedule, log=_spans_decades(lines))
+            charts.append(Chart(svg, title, caption, _alt(title, lines), _keys(lines)))
+    return charts
+
+
+def _score_curves(run: Run, knowledge: Knowledge) -> list[Chart]:
+    schedule = phases(run.column("kimg"), run.column("lod"), run.column("resolution"))
+    charts = []
+    for i, metric in enumerate(dict.fromkeys(score.result.metric for score in run.scores)):
+        scores = [score for score in run.scores if score.result.metric == metric]
+        kimg = np.array([score.kimg for score in scores])
+        newest = scores[-1].result
+        floor = next((score.result.floor for score in reversed(scores) if score.result.floor), {})
+        lines = [
+            Line(
+                _part(part),
+                kimg,
+                np.array([s.result.values.get(part, np.nan) for s in scores]),
+                colour,
+                floor.get(part),
+            )
+            for part, colour in zip(newest.values, _colours(newest.values), strict=True)
+        ]
+        title, unit = _title(newest, knowledge)
+        ylabel = f"{title} ({unit})" if unit else title
+        svg = curves(f"score-{i}", lines, ylabel=ylabel, schedule=schedule, log=_spans_decades(lines))
+        floor_text = " Dashed: the floor, what other real images get." if floor else ""
+        caption = f"{newest.direction.capitalize()} is better.{floor_text}"
+        charts.append(Chart(svg, f"{title} over training", caption, _alt(title, lines), _keys(lines)))
+    return charts
+
+
+def _spans_decades(lines: Sequence[Line]) -> bool:
+    values = np.concatenate([line.y[np.isfinite(line.y)] for line in lines])
+    return bool(len(values) and values.min() > 0 and values.max() > 20 * values.min())
+
+
+def _colours(parts: Sequence[str] | Mapping[str, float]) -> list[str]:
+    """A level has its resolution's colour, as in the strip above each chart; an average is ink."""
+    found, others = [], 0
+    for part in parts:
+        if part.isascii() and part.isdigit() and 4 <= int(part) <= 1024:
+            found.append(f"level-{int(math.log2(int(part))) - 2}")
+        elif part == "average":
+            found.append("ink")
+        else:
+            found.append(f"series-{others % 8}")
+            others += 1
+    return found
+
+
+def _keys(lines: Sequence[Line]) -> list[Key]:
+    return [Key(line.label, line.colour) for line in lines] if len(lines) > 1 else []
+
+
+def _alt(title: str, lines: Sequence[Line]) -> str:
+    ends = [(line, line.y[np.isfinite(line.y)]) for line in lines]
+    told = [f"{line.label} from {y[0]:.3g} to {y[-1]:.3g}" for line, y in ends if len(y)]
+    return f"{title} over training: {', '.join(told)}."
+
+
+def _final_results(run: Run, results: Sequence[tuple[str, MetricResult]]) -> list[tuple[str, MetricResult]]:
+    """The run's newest score of each metric, unless a result of that metric is given, then what is given."""
+    given = {result.metric for _, result in results}
+    newest = {score.result.metric: score for score in run.scores if score.result.metric not in given}
+    own = [(f"in the run at {_kimg(score.kimg)} kimg", score.result) for score in newest.values()]
+    return own + list(results)
+
+
+def _score_group(result: MetricResult, where: str, knowledge: Knowledge) -> ScoreGroup:
+    title, unit = _title(result, knowledge)
+    finite = [abs(value) for value in result.values.values() if math.isfinite(value)]
+    digits = 2 if max(finite, default=0) >= 1 else 4
+
+    def shown(figures: Mapping[str, float], part: str) -> str:
+        return f"{figures[part]:,.{digits}f}" if part in figures else ""
+
+    parts = [
+        ScorePart(
+            _part(part), shown(result.values, part), shown(result.spread, part), shown(result.floor, part)
+        )
+        for part in result.values
+    ]
+    count, seed = (result.protocol.get(name) for name in ("num_images", "seed"))
+    images = f"{count:,}" if _is_number(count) else "—"
+    return ScoreGroup(title, unit, result.direction, images, "—" if seed is None else str(seed), where, parts)
+
+
+def _title(result: MetricResult, knowledge: Knowledge) -> tuple[str, str]:
+    return knowledge.titles.get(result.metric, (result.metric, ""))
+
+
+def _part(part: str) -> str:
+    return f"{part}²" if part.isascii() and part.isdigit() else "" if part == "value" else part
+
+
+def _protocol(result: MetricResult) -> list[Row]:
+    rows = [Row(name, _shown(value)) for name, value in result.protocol.items()]
+    for role, table in result.data.items():
+        rows += [Row(f"{role} {name}", _shown(value)) for name, value in table.items()]
+    return rows + [Row(name, _shown(value)) for name, value in result.environment.items()]
+
+
+def _settings(settings: Mapping[str, Any], usual: Mapping[str, Any]) -> tuple[list[Row], list[Row]]:
+    """Settings that differ from the usual ones, and all others; none differs where nothing is usual."""
+    differs = [name for name, value in settings.items() if name in usual and usual[name] != value]
+    return (
+        [Row(name, _shown(settings[name]), _shown(usual[name])) for name in differs],
+        [Row(name, _shown(value)) for name, value in settings.items() if name not in differs],
+    )
+
+
+def _commands(
+    run: Run, results: Sequence[MetricResult], differing: Sequence[Row], preset: str
+) -> list[list[str]]:
+    """How to get here again: a command is a list of words, an option and its value together."""
+    folder = str(run.folder)
+    found = []
+    if name := run.data.get("name"):
+        start = ["pgtools", "train", shlex.quote(str(name)), *_option("out", folder)]
+        options = [word for row in differing for word in _option(row.name, run.settings[row.name])]
+        found.append([*start, *(_option("preset", preset) if preset else []), *options])
+    found.append(["pgtools", "generate", shlex.quote(folder), "fakes", "--count 1000"])
+    for result in results:
+        sets = [shlex.quote(str(result.data[role].get("name"))) for role in sorted(result.data, reverse=True)]
+        told = [name for name in result.protocol if name not in _NO_OPTIONS]
+        if re.fullmatch("[a-z-]+", result.metric):
+            options = [word for name in told for word in _option(name, result.protocol[name])]
+            found.append(["pgtools", result.metric, *sets, *options, "--json"])
+    return [*found, ["pgtools", "report", shlex.quote(folder)]]
+
+
+# Parts of a protocol that a command works out by itself.
+_NO_OPTIONS = frozenset({"version", "resolution", "weights"})
+
+
+def _option(name: str, value: Any) -> list[str]:
+    words = name.replace("_", "-")
+    if isinstance(value, bool):
+        return [f"--{words}" if value else f"--no-{words}"]
+    return [] if value is None else [f"--{words} {shlex.quote(str(value))}"]
+
+
+def _origins(run: Run, final: Sequence[tuple[str, MetricResult]]) -> list[Row]:
+    rows = [Row("trained by", f"pgtools {run.pgtools}")] if run.pgtools else []
+    rows.append(Row("report by", f"pgtools {__version__}"))
+    rows += [Row(f"data {name}", _shown(value)) for name, value in run.data.items()]
+    if run.snapshots:
+        rows.append(Row("newest snapshot", run.snapshots[-1].name))
+    return rows
+
+
+def _shown(value: Any) -> str:
+    if value is None or value == "":
+        return "—"
+    if isinstance(value, str) and re.fullmatch("[0-9a-f]{40,}", value):
+        return f"{value[:16]}…"
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _kimg(kimg: float) -> str:
+    return f"{kimg:,.1f}".removesuffix(".0")
+
+
+def _millions(count: float) -> str:
+    return (
+        f"{count / 1e6:.3g} M" if count >= 1e6 else f"{count / 1e3:.3g} k" if count >= 1e3 else f"{count:.0f}"
+    )
+
+
+def _duration(seconds: float) -> str:
+    minutes = round(seconds / 60)
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"

@@ -1,0 +1,236 @@
+"""The build as a job: bad photos, best K, resuming, kills."""
+
+from __future__ import annotations
+
+import csv
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pgtools.celebahq.build import build
+from pgtools.celebahq.settings import BuildSettings
+from pgtools.demo.faces import write_faces
+from pgtools.errors import InputError, MissingModelError, OutputError
+from pgtools.stores.source import open_source
+from tests.pictures import astronaut, jpeg
+
+SMALL = {"resolution": 32, "workers": 1}
+
+
+@pytest.fixture(scope="session")
+def faces(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("faces") / "celeba"
+    write_faces(folder, count=24, seed=3, layout="aligned")
+    return folder
+
+
+def manifest(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def bytes_of(store: Path) -> bytes:
+    return (store / "data.mdb").read_bytes()
+
+
+def test_faces_become_both_stores_and_a_manifest(faces, tmp_path) -> None:
+    result = build(faces, [tmp_path / "a.lmdb", tmp_path / "a.h5"], BuildSettings(**SMALL))
+    assert (result.photos, result.kept, result.skipped) == (24, 24, {})
+    one, two = open_source(tmp_path / "a.lmdb"), open_source(tmp_path / "a.h5")
+    assert one.levels == (32, 16, 8, 4)
+    np.testing.assert_array_equal(one.read(range(24), 8), two.read(range(24), 8))
+    rows = manifest(result.manifest)
+    assert [row["index"] for row in rows] == [str(i) for i in range(24)]
+    assert sorted(int(row["rank"]) for row in rows) == list(range(1, 25))
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a-manifest.csv", "a.h5", "a.lmdb"]
+
+
+def test_workers_change_nothing(faces, tmp_path) -> None:
+    for workers in (1, 2):
+        build(faces, [tmp_path / f"{workers}.lmdb"], BuildSettings(resolution=32, workers=workers, keep=10))
+    assert bytes_of(tmp_path / "1.lmdb") == bytes_of(tmp_path / "2.lmdb")
+    assert (tmp_path / "1-manifest.csv").read_text() == (tmp_path / "2-manifest.csv").read_text()
+
+
+def test_the_best_are_kept(faces, tmp_path) -> None:
+    result = build(faces, [tmp_path / "a.lmdb"], BuildSettings(**SMALL, keep=5))
+    rows = manifest(result.manifest)
+    kept = {row["file"] for row in rows if row["kept"] == "yes"}
+    assert kept == {row["file"] for row in sorted(rows, key=lambda row: -float(row["score"]))[:5]}
+    assert {row["reason"] for row in rows if row["kept"] == "no"} == {"below the best K"}
+    assert len(open_source(tmp_path / "a.lmdb")) == 5
+
+
+def test_bad_photos_are_skipped_and_counted(faces, tmp_path) -> None:
+    folder = tmp_path / "celeba"
+    shutil.copytree(faces, folder)
+    images = folder / "img_align_celeba"
+    (images / "000003.jpg").write_bytes((images / "000003.jpg").read_bytes()[:900])
+    (images / "000004.jpg").write_bytes(b"not an image")
+    (images / "999999.jpg").write_bytes(jpeg(astronaut()))
+    result = build(folder, [tmp_path / "a.lmdb"], BuildSettings(**SMALL, landmarks="celeba"))
+    assert result.kept == 22
+    assert sorted(result.skipped.values()) == [1, 1, 1]
+    reasons = {row["file"]: row["reason"] for row in manifest(result.manifest) if row["kept"] == "no"}
+    assert reasons["000003.jpg"].startswith("is damaged")
+    assert reasons["000004.jpg"].startswith("is not an image")
+    assert reasons["999999.jpg"] == "It is not in the annotation"
+
+
+def test_nothing_but_bad_photos_is_an_error(tmp_path) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos/a.jpg").write_bytes(b"")
+    (tmp_path / "list_landmarks_celeba.txt").write_text("0\nx\n")
+    with pytest.raises(InputError, match="None of the 1 photos"):
+        (tmp_path / "photos").rename(tmp_path / "img_celeba")
+        build(tmp_path, [tmp_path / "a.lmdb"], BuildSettings(**SMALL, landmarks="celeba"))
+    assert not (tmp_path / "a.lmdb").exists()
+
+
+def test_without_annotation_and_weights_the_error_says_how_to_get_them(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("PGTOOLS_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos/a.jpg").write_bytes(jpeg(astronaut()))
+    with pytest.raises(MissingModelError) as caught:
+        build(tmp_path / "photos", [tmp_path / "a.lmdb"], BuildSettings(**SMALL))
+    assert "detection_mobilenet0.25_Final.pth" in caught.value.hint
+    with pytest.raises(InputError, match="no CelebA landmark file"):
+        build(tmp_path / "photos", [tmp_path / "a.lmdb"], BuildSettings(**SMALL, landmarks="celeba"))
+
+
+def test_an_output_that_exists_is_refused_before_any_work(faces, tmp_path) -> None:
+    (tmp_path / "a.lmdb").mkdir()
+    with pytest.raises(OutputError, match="already exists"):
+        build(faces, [tmp_path / "a.lmdb"], BuildSettings(**SMALL))
+
+
+class Stop(BaseException):
+    """Stands for a Ctrl-C at a chosen moment."""
+
+
+def interrupted_build(faces: Path, out: Path, settings: BuildSettings, monkeypatch, *, after: int) -> None:
+    """Run a build that is broken off after some chunks have entered the journal."""
+    from pgtools.runtime.journal import Journal
+
+    record, calls = Journal.record, []
+
+    def record_then_stop(self, outcomes) -> None:
+        record(self, outcomes)
+        calls.append(1)
+        if len(calls) == after:
+            raise Stop
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Journal, "record", record_then_stop)
+        with pytest.raises(Stop):
+            build(faces, [out], settings)
+
+
+@pytest.mark.parametrize("keep", [None, 5])
+def test_an_interrupted_build_goes_on(faces, tmp_path, monkeypatch, keep: int | None) -> None:
+    settings = BuildSettings(**SMALL, keep=keep)
+    build(faces, [tmp_path / "whole.lmdb"], settings)
+    interrupted_build(faces, tmp_path / "a.lmdb", settings, monkeypatch, after=2)
+    assert not (tmp_path / "a.lmdb").exists()
+    result = build(faces, [tmp_path / "a.lmdb"], settings)
+    assert result.resumed == 16
+    assert bytes_of(tmp_path / "a.lmdb") == bytes_of(tmp_path / "whole.lmdb")
+    assert not (tmp_path / "a.lmdb.build").exists()
+
+
+def test_other_settings_do_not_mix(faces, tmp_path, monkeypatch) -> None:
+    interrupted_build(faces, tmp_path / "a.lmdb", BuildSettings(**SMALL), monkeypatch, after=1)
+    with pytest.raises(InputError, match="resolution was 32, is 64"):
+        build(faces, [tmp_path / "a.lmdb"], BuildSettings(resolution=64, workers=1))
+
+
+def test_a_photo_that_changed_is_done_again(faces, tmp_path, monkeypatch) -> None:
+    folder = tmp_path / "celeba"
+    shutil.copytree(faces, folder)
+    interrupted_build(folder, tmp_path / "a.lmdb", BuildSettings(**SMALL), monkeypatch, after=2)
+    photo = folder / "img_align_celeba/000002.jpg"
+    photo.write_bytes(jpeg(astronaut()))
+    (tmp_path / "a.lmdb.build/crops/00000003.png").unlink()
+    result = build(folder, [tmp_path / "a.lmdb"], BuildSettings(**SMALL))
+    build(folder, [tmp_path / "fresh.lmdb"], BuildSettings(**SMALL))
+    assert result.resumed == 15
+    assert bytes_of(tmp_path / "a.lmdb") == bytes_of(tmp_path / "fresh.lmdb")
+
+
+def test_two_builds_of_one_output_exclude_each_other(faces, tmp_path) -> None:
+    from pgtools.runtime.files import folder_lock
+
+    with folder_lock(tmp_path / "a.lmdb.build"), pytest.raises(OutputError, match="in use"):
+        build(faces, [tmp_path / "a.lmdb"], BuildSettings(**SMALL))
+
+
+def test_killed_at_a_random_moment_and_started_again(faces, tmp_path) -> None:
+    """SIGKILL, up to four times, each at a random moment; then the store equals one that was never killed."""
+    build(faces, [tmp_path / "whole.lmdb"], BuildSettings(resolution=256, keep=9, workers=1))
+    words = ["build-celebahq", str(faces), str(tmp_path / "a.lmdb"), "--resolution", "256", "--keep", "9"]
+    command = [sys.executable, "-m", "pgtools", *words, "--workers", "1"]
+    moments = random.Random(os.environ.get("PGTOOLS_TEST_SEED"))
+    killed_at_work = 0
+    for _ in range(4):
+        started = time.monotonic()
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        while not (tmp_path / "a.lmdb.build").exists() and process.poll() is None:
+            time.sleep(0.01)
+        time.sleep(moments.uniform(0, 0.8))
+        process.send_signal(signal.SIGKILL)
+        killed_at_work += process.wait() == -signal.SIGKILL
+        assert time.monotonic() - started < 60
+        if (tmp_path / "a.lmdb").exists():
+            break
+    assert killed_at_work >= 1
+    if not (tmp_path / "a.lmdb").exists():
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    assert bytes_of(tmp_path / "a.lmdb") == bytes_of(tmp_path / "whole.lmdb")
+
+
+@pytest.mark.shared
+def test_facexlib_finds_the_annotated_points(shared, tmp_path) -> None:
+    """Within 3 pixels at a face of 100 (half the crop's side), as the annotation was made by the same detector."""
+    weights = shared / "weights/detection_mobilenet0.25_Final.pth"
+    (tmp_path / "img_celeba").mkdir()
+    for name in sorted((shared / "data/celeba-real/img_celeba").iterdir())[::4]:
+        shutil.copy(name, tmp_path / "img_celeba")
+    shutil.copy(shared / "data/celeba-real/Anno/list_landmarks_celeba.txt", tmp_path)
+    settings = BuildSettings(resolution=16, landmarks="facexlib", detector_weights=weights)
+    result = build(tmp_path, [tmp_path / "a.lmdb"], settings)
+    annotated = build(tmp_path, [tmp_path / "b.lmdb"], BuildSettings(resolution=16, workers=1))
+    assert result.kept == annotated.kept == 8
+    for found, given in zip(manifest(result.manifest), manifest(annotated.manifest), strict=True):
+        points = [key for key in given if key.endswith(("_x", "_y")) and not key.startswith("quad")]
+        distance = max(
+            np.hypot(float(found[x]) - float(given[x]), float(found[y]) - float(given[y]))
+            for x, y in zip(points[::2], points[1::2], strict=True)
+        )
+        face = np.hypot(float(given["quad_tr_x"]) - float(given["quad_tl_x"]), float(given["quad_tr_y"]) - float(given["quad_tl_y"])) / 2
+        assert distance / face * 100 < 3, given["file"]
+
+
+@pytest.mark.shared
+def test_a_photo_without_a_face_is_reported(shared, tmp_path) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos/a.jpg").write_bytes(jpeg(astronaut()))
+    (tmp_path / "photos/b.jpg").write_bytes(jpeg(np.full((200, 200, 3), 90, np.uint8)))
+    weights = shared / "weights/detection_mobilenet0.25_Final.pth"
+    result = build(tmp_path / "photos", [tmp_path / "a.lmdb"], BuildSettings(resolution=64, detector_weights=weights))
+    assert (result.kept, result.skipped) == (1, {"No face was found": 1})
+
+
+def test_wrong_weights_are_refused(tmp_path) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos/a.jpg").write_bytes(jpeg(astronaut()))
+    (tmp_path / "w.pth").write_bytes(b"no weights")
+    with pytest.raises(InputError, match="does not hold the weights"):
+        build(tmp_path / "photos", [tmp_path / "a.lmdb"], BuildSettings(detector_weights=tmp_path / "w.pth"))

@@ -1,0 +1,33 @@
+"""Sets of images for metric tests."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pgtools.stores.source import ImageSource
+from tests.pictures import astronaut
+
+
+class ArraySource(ImageSource):
+    """Images of an array, uint8 (N, 3, R, R); counts how many were read."""
+
+    def __init__(self, images: NDArray[np.uint8], name: str = "array") -> None:
+        self.images, self.name, self.resolution, self.reads = images, name, images.shape[-1], 0
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def read_top(self, indices: Sequence[int]) -> NDArray[np.uint8]:
+        self.reads += len(indices)
+        return self.images[list(indices)]
+
+
+def photographs(count: int, side: int, seed: int = 0) -> NDArray[np.uint8]:
+    """Random squares of a photograph, half of them mirrored, uint8 (count, 3, side, side)."""
+    rng, photo = np.random.default_rng(seed), astronaut().transpose(2, 0, 1)
+    corners = rng.integers(0, 512 - side, (count, 2))
+    squares = [photo[:, y : y + side, x : x + side] for y, x in corners]
+    return np.stack([square[:, :, :: rng.choice((-1, 1))] for square in squares])

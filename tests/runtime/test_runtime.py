@@ -1,0 +1,122 @@
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from pgtools.errors import InputError, OutputError, UsageError
+from pgtools.runtime.files import check_free_space, check_writable, folder_lock, human_bytes, written_aside
+from pgtools.runtime.journal import Journal
+from pgtools.runtime.results import MetricResult, read_result
+from pgtools.runtime.seeds import integer_seed, stream
+from pgtools.runtime.settings import Settings, setting, value_type
+from pgtools.runtime.workers import map_unordered
+
+
+def test_streams_are_named_and_independent() -> None:
+    draw = lambda *names: stream(7, *names).integers(0, 2**62)  # noqa: E731
+    assert draw("latents", 3) == draw("latents", 3)
+    assert len({draw("latents", 3), draw("latents", 4), draw("pairs", 3), draw("latents"), integer_seed(7, "x")}) == 5
+
+
+def test_streams_do_not_change_between_versions() -> None:
+    """Figures name their seed; these numbers pin what a seed means (NumPy's PCG64, SHA-256 spawn keys)."""
+    assert stream(0, "subset").integers(0, 1000, 4).tolist() == [286, 287, 735, 883]
+
+
+def test_a_failure_leaves_what_was_there(tmp_path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    with pytest.raises(ZeroDivisionError), written_aside(path) as aside:
+        aside.write_text("new")
+        _ = 1 / 0
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+    with written_aside(path) as aside:
+        aside.write_text("new")
+    assert path.read_text() == "new"
+
+
+def test_a_folder_replaces_a_folder(tmp_path) -> None:
+    path = tmp_path / "store"
+    for text in ("old", "new"):
+        with written_aside(path) as aside:
+            aside.mkdir()
+            (aside / "x").write_text(text)
+    assert (path / "x").read_text() == "new"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_outputs_are_checked_before_the_work(tmp_path) -> None:
+    (tmp_path / "there").write_text("")
+    with pytest.raises(OutputError, match="already exists") as caught:
+        check_writable(tmp_path / "there", overwrite=False, what="store")
+    assert "--overwrite" in caught.value.hint
+    with pytest.raises(OutputError, match="not a folder"):
+        check_writable(tmp_path / "there" / "x", overwrite=False, what="store")
+    check_writable(tmp_path / "new" / "deep" / "x", overwrite=False, what="store")
+
+
+def test_a_full_disk_is_told_in_bytes(tmp_path) -> None:
+    with pytest.raises(OutputError, match="are needed"):
+        check_free_space(tmp_path / "new", 10**18)
+    check_free_space(tmp_path, 1)
+    assert [human_bytes(n) for n in (0, 999, 1500, 2.5e9, 3e12)] == ["0 B", "999 B", "1.5 kB", "2.5 GB", "3.0 TB"]
+
+
+def test_a_folder_has_one_owner(tmp_path) -> None:
+    with folder_lock(tmp_path), pytest.raises(OutputError, match="in use"), folder_lock(tmp_path):
+        pass
+    with folder_lock(tmp_path):
+        pass
+
+
+def test_the_journal_remembers_and_refuses_other_settings(tmp_path) -> None:
+    path = tmp_path / "j.sqlite"
+    with Journal(path, {"size": 4, "name": None}) as journal:
+        journal.record([("a", {"score": 0.1}), ("b", {"reason": "bad"})])
+        journal.record([("a", {"score": 0.1 + 0.2})])
+    with Journal(path, {"size": 4, "name": None}) as journal:
+        assert journal.done() == {"a": {"score": 0.1 + 0.2}, "b": {"reason": "bad"}}
+    with pytest.raises(InputError, match="size was 4, is 8"):
+        Journal(path, {"size": 8, "name": None})
+    path.write_bytes(b"not a database, and long enough to be read as one" * 100)
+    with pytest.raises(InputError, match="damaged"):
+        Journal(path, {})
+
+
+@dataclasses.dataclass(frozen=True)
+class Example(Settings):
+    """Settings of no command."""
+
+    count: int = setting(3, low=1, high=9, help="A count.")
+    kind: str | None = setting(None, choices=("a", "b"), help="A kind.")
+
+
+def test_settings_check_themselves() -> None:
+    assert Example().as_dict() == {"count": 3, "kind": None}
+    assert (value_type(Example, "count"), value_type(Example, "kind")) == (int, str)
+    with pytest.raises(UsageError, match="--count is 0; expected 1 to 9"):
+        Example(count=0)
+    with pytest.raises(UsageError, match="expected 1 to 9"):
+        Example(count=float("nan"))  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="expected one of a, b"):
+        Example(kind="c")
+
+
+def test_results_survive_json_and_foreign_files_do_not(tmp_path) -> None:
+    result = MetricResult("swd", "lower", {"16": 7.5}, {"16": 0.1}, {"seed": 0}, {"real": {"name": "x"}})
+    path = tmp_path / "r.json"
+    path.write_text(json.dumps(result.as_dict()))
+    assert read_result(path) == result
+    for text, message in (("{", "not JSON"), ("[]", "not a metric result"), ('{"format": "pgtools-result", "version": 9}', "version 9")):
+        path.write_text(text)
+        with pytest.raises(InputError, match=message):
+            read_result(path)
+    with pytest.raises(InputError, match="cannot be read"):
+        read_result(tmp_path / "none.json")
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_workers_do_every_item(workers: int) -> None:
+    assert sorted(map_unordered(np.square, range(5), workers=workers)) == [0, 1, 4, 9, 16]
