@@ -75,7 +75,9 @@ def read_landmarks(path: Path) -> dict[str, NDArray[np.float64]]:
         raise InputError(f"{path}: line 1 is {lines[0][:40] if lines else ''!r}; expected the number of photos.")
     points = dict(_points(path, number, line.split()) for number, line in enumerate(lines[2:], start=3) if line.strip())
     if len(points) != int(lines[0]):
-        raise InputError(f"{path}: line 1 says {lines[0].strip()} photos; {len(points)} follow.", hint="Is it cut short?")
+        raise InputError(
+            f"{path}: line 1 says {lines[0].strip()} photos; {len(points)} follow.", hint="Is it cut short?"
+        )
     return points
 
 

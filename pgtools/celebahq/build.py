@@ -22,7 +22,14 @@ from pgtools.celebahq.settings import BuildSettings
 from pgtools.errors import InputError, UsageError
 from pgtools.imaging.photo import encode_png, read_photo
 from pgtools.models.weights import find
-from pgtools.runtime.files import check_free_space, check_writable, folder_lock, remove, sha256_of, written_aside
+from pgtools.runtime.files import (
+    check_free_space,
+    check_writable,
+    folder_lock,
+    remove,
+    sha256_of,
+    written_aside,
+)
 from pgtools.runtime.journal import Journal
 from pgtools.runtime.progress import bar, track
 from pgtools.runtime.workers import cpu_count, map_unordered
@@ -149,7 +156,13 @@ def _decisive(photos: PhotoSet, settings: BuildSettings, steps: Steps) -> dict[s
     annotation = sha256_of(photos.annotation) if photos.annotation and settings.landmarks != "facexlib" else None
     plain = {"resolution": settings.resolution, "keep": settings.keep, "landmarks": settings.landmarks}
     tile = settings.tile if steps.restore or steps.superres else None
-    return {**plain, **hashes, "tile": tile, "annotation": annotation, "folder": str(photos.folder.absolute())}
+    return {
+        **plain,
+        **hashes,
+        "tile": tile,
+        "annotation": annotation,
+        "folder": str(photos.folder.absolute()),
+    }
 
 
 def _check_space(outputs: Sequence[Path], photos: PhotoSet, settings: BuildSettings) -> None:

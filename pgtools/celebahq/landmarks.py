@@ -22,7 +22,13 @@ NETWORKS = {"retinaface-mobile0.25": "mobile0.25", "retinaface-resnet50": "resne
 
 @dataclass(frozen=True)
 class Face:
-    """One face: its five points float64 (5, 2) in the photo's pixels, its box (left, top, right, bottom), its confidence."""
+    """One face.
+
+    Attributes:
+        landmarks: float64 (5, 2), in the photo's pixels.
+        box: float64 (left, top, right, bottom).
+        confidence: the detector's, in [0, 1].
+    """
 
     landmarks: NDArray[np.float64]
     box: NDArray[np.float64]
@@ -42,12 +48,14 @@ class FaceDetector:
         self.network, self.weights, self.device = network, weights, device
         self._model: RetinaFace | None = None
 
-    def load(self) -> None:
-        """Load the network now.
+    def load(self) -> RetinaFace:
+        """Load the network now and return it.
 
         Raises:
             InputError: the file does not hold this network's weights.
         """
+        if self._model is not None:
+            return self._model
         # facexlib's own loader downloads; this is its constructor and a plain load of the user's file.
         model = RetinaFace(network_name=NETWORKS[self.network], device=resolve_device(self.device))
         try:
@@ -57,6 +65,7 @@ class FaceDetector:
             reason = str(error).splitlines()[0][:120]
             raise InputError(f"{self.weights} does not hold the weights of {self.network} ({reason}).") from None
         self._model = model.eval()
+        return self._model
 
     def largest(self, photo: NDArray[np.uint8]) -> Face | None:
         """Return the face with the largest box, or None: of several people, the portrait is of the nearest.
@@ -64,15 +73,13 @@ class FaceDetector:
         Args:
             photo: uint8 RGB (H, W, 3), any size; beyond 2,048 pixels it is reduced for the search.
         """
-        if self._model is None:
-            self.load()
-        assert self._model is not None  # load() has set it
+        model = self.load()
         scale = min(1.0, LONGEST_SIDE / max(photo.shape[:2]))
         bgr = cv2.cvtColor(photo, cv2.COLOR_RGB2BGR)
         if scale < 1:
             bgr = cv2.resize(bgr, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
         with torch.inference_mode():
-            rows = self._model.detect_faces(bgr, conf_threshold=CONFIDENCE)
+            rows = model.detect_faces(bgr, conf_threshold=CONFIDENCE)
         if not len(rows):
             return None
         sizes = (rows[:, 2] - rows[:, 0]) * (rows[:, 3] - rows[:, 1])

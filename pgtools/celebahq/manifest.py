@@ -50,6 +50,12 @@ def _rows(names: Sequence[str], outcomes: dict[str, Outcome], kept: Sequence[str
             yield ["", name, "no", "", "", outcome["reason"], "", *[""] * 18]
             continue
         reason = "" if name in index else "below the best K"
-        head = [index.get(name, ""), name, "yes" if name in index else "no", f"{outcome['score']:.6f}", rank[name]]
+        head = [
+            index.get(name, ""),
+            name,
+            "yes" if name in index else "no",
+            f"{outcome['score']:.6f}",
+            rank[name],
+        ]
         coordinates = [f"{value:.3f}" for value in outcome["landmarks"] + outcome["quad"]]
         yield [*head, reason, outcome["source"], *coordinates]

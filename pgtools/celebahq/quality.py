@@ -63,7 +63,7 @@ def _window(side: int) -> NDArray[np.float64]:
 
 @lru_cache(maxsize=4)
 def _polar_bins(side: int) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
-    """Return the bin number of every rfft2 coefficient (the last number: none), bin sizes (rings, sectors), ring frequencies.
+    """Return the bin of every rfft2 coefficient (the last: none), bin sizes (rings, sectors), ring frequencies.
 
     Sectors are centred on the axes and mirror onto one another; no coefficient lies on a sector's edge, because the
     tangents of the edges are irrational.

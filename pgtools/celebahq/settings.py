@@ -28,7 +28,9 @@ class BuildSettings(Settings):
     )
     restore: str = setting("none", help="JPEG-artifact removal: none, or a network file that spandrel loads.")
     superres: str = setting("lanczos", help="Super-resolution: lanczos, or a network file that spandrel loads.")
-    tile: int = setting(256, low=32, unit="pixels", help="Networks run in tiles of this side; smaller needs less memory.")
+    tile: int = setting(
+        256, low=32, unit="pixels", help="Networks run in tiles of this side; smaller needs less memory."
+    )
     workers: int | None = setting(None, low=1, help="Processes; one a core if not given, one if a network runs.")
     device: str = setting("auto", help="Where networks run: auto, cpu, cuda or cuda:N.")
 

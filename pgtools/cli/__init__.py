@@ -95,7 +95,10 @@ def run(words: Sequence[str], *, debug: bool = False) -> int:
     except Exception as error:
         if debug:
             traceback.print_exc()
-        _say(f"{type(error).__name__}: {error}", "This is a fault of pgtools: run it with --debug and report it.")
+        _say(
+            f"{type(error).__name__}: {error}",
+            "This is a fault of pgtools: run it with --debug and report it.",
+        )
         return 1
     return 0
 

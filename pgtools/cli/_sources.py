@@ -15,7 +15,8 @@ def open_images(path: Path, *, count: int | None, seed: int, device: str) -> Ima
     Images on disk are all there, whatever the count: the metric chooses among them.
 
     Args:
-        path: a folder, a ZIP, an LMDB or an HDF5 file of images, a training run, a snapshot or the authors' pickle.
+        path: images (a folder, a ZIP, an LMDB, an HDF5 file), or a generator (a run, a snapshot, the authors'
+            pickle).
         count: how many images a generator is to make.
         seed: of the latents a generator starts from.
         device: where a generator runs: auto, cpu, cuda, cuda:N.

@@ -18,9 +18,7 @@ from pgtools.cli._output import print_json, say
 @settings_options(BuildSettings)
 @overwrite_option
 @json_option
-def command(
-    celeba: Path, out: tuple[Path, ...], chosen: dict[str, Any], overwrite: bool, as_json: bool
-) -> None:
+def command(celeba: Path, out: tuple[Path, ...], chosen: dict[str, Any], overwrite: bool, as_json: bool) -> None:
     """Build CelebA-HQ from the photos in CELEBA into OUT.lmdb, OUT.h5, or both.
 
     CELEBA is CelebA's own folder (img_celeba or img_align_celeba with its annotation) or any folder of photos; where

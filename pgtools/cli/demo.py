@@ -88,10 +88,14 @@ def _refuse_foreign(out: Path) -> None:
 
 
 def _steps(out: Path) -> Iterator[tuple[str, Sequence[object], Path | None]]:
-    """Yield (title, words of the command, file for its stdout) of every step; each runs before the next is asked for."""
+    """Yield (title, words of the command, file for its stdout) of every step; each has run before the next."""
     store, run = out / "faces.lmdb", out / "run"
     swd, msssim, baseline = out / "swd.json", out / "msssim.json", out / "baseline.json"
-    yield "draw photos", ["demo", "faces", out / "photos", "--count", FACES, "--seed", 1, "--layout", "aligned"], None
+    yield (
+        "draw photos",
+        ["demo", "faces", out / "photos", "--count", FACES, "--seed", 1, "--layout", "aligned"],
+        None,
+    )
     yield "draw large photos", ["demo", "faces", out / "photos-wild", "--count", LARGE, "--seed", 2], None
     yield "crop at 1024²", ["build-celebahq", out / "photos-wild", out / "hq.lmdb", out / "hq.h5"], None
     yield "crop at 32²", ["build-celebahq", out / "photos", store, "--resolution", RESOLUTION], None

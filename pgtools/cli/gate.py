@@ -23,7 +23,7 @@ baseline_option = click.option(
 
 @click.group()
 def command() -> None:
-    r"""Compare measured figures with an accepted baseline.
+    """Compare measured figures with an accepted baseline.
 
     A RESULT.json is what a metric command prints with --json. Figures are compared only if they were measured
     alike: the same protocol, the same real images.
@@ -40,7 +40,7 @@ def command() -> None:
 @baseline_option
 @json_option
 def check(results: tuple[Path, ...], baseline: Path, as_json: bool) -> None:
-    r"""Compare results with the baseline; exit code 3 when a figure is worse or missing.
+    """Compare results with the baseline; exit code 3 when a figure is worse or missing.
 
     A figure that is not in the baseline is shown as new and does not fail. NaN is worse.
 
@@ -77,11 +77,11 @@ def check(results: tuple[Path, ...], baseline: Path, as_json: bool) -> None:
     "given several times; the last match counts.  [default: 5%,3sigma, or what the baseline has already]",
 )
 def accept(results: tuple[Path, ...], baseline: Path, tolerances: tuple[str, ...]) -> None:
-    r"""Write results into the baseline; metrics that are not given stay as they are.
+    """Write results into the baseline; metrics that are not given stay as they are.
 
     \b
-    pgtools gate accept swd.json msssim.json --baseline baseline.json \
-        --tolerance 5%,3sigma --tolerance ms-ssim=0.01 --tolerance swd.average=0.5
+    pgtools gate accept swd.json msssim.json --baseline baseline.json \\
+        --tolerance 5%,3sigma --tolerance msssim=0.01 --tolerance swd.average=0.5
     """
     from pgtools.gate import baseline as store
     from pgtools.gate.compare import changes, compare, differences
@@ -106,7 +106,7 @@ def accept(results: tuple[Path, ...], baseline: Path, tolerances: tuple[str, ...
 @baseline_option
 @json_option
 def show(baseline: Path, as_json: bool) -> None:
-    r"""Show the accepted figures and how far each may move.
+    """Show the accepted figures and how far each may move.
 
     \b
     pgtools gate show --baseline baseline.json

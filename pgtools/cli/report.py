@@ -25,7 +25,7 @@ from pgtools.progan.config import preset_names, settings_from
 )
 @click.option("--title", help="Heading of the page.  [default: the run's name]")
 def command(run: Path, out: Path | None, metrics: tuple[Path, ...], title: str | None) -> None:
-    r"""Write a run as one self-contained HTML page: image grids, training curves, scores, settings.
+    """Write a run as one self-contained HTML page: image grids, training curves, scores, settings.
 
     The page needs no network and no script; it is written anew each time, also while the run goes on.
 

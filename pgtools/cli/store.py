@@ -6,13 +6,13 @@ from pathlib import Path
 
 import click
 
-from pgtools.cli._options import SOURCE, json_option
+from pgtools.cli._options import OUTPUT, SOURCE, json_option, overwrite_option
 from pgtools.cli._output import print_json
 
 
 @click.group(name="store", short_help="Look at a store of images.")
 def command() -> None:
-    """Look at stores and other sources of images."""
+    """Look at stores and other sources of images: what they hold, how they look."""
 
 
 @command.command()
@@ -46,3 +46,30 @@ def info(path: Path, as_json: bool) -> None:
     for name, value in facts.items():
         text = ", ".join(map(str, value)) if isinstance(value, list) else "none" if value is None else value
         click.echo(f"{name + ':':<13}{text}")
+
+
+@command.command()
+@click.argument("path", type=SOURCE)
+@click.argument("sheet", type=OUTPUT)
+@click.option("--count", type=click.IntRange(1), default=36, show_default=True, help="How many, from the first on.")
+@click.option("--level", type=int, help="Side of each picture, one of the levels; 256 or the top if not given.")
+@overwrite_option
+def view(path: Path, sheet: Path, count: int, level: int | None, overwrite: bool) -> None:
+    """Write the first images of PATH as one contact sheet, SHEET.png.
+
+    \b
+    Example:
+      pgtools store view celeba-hq.lmdb sheet.png --count 64
+    """
+    from pgtools.imaging.grid import tile
+    from pgtools.imaging.photo import encode_png
+    from pgtools.runtime.files import check_writable, written_aside
+    from pgtools.stores.source import open_source
+
+    check_writable(sheet, overwrite=overwrite, what="file")
+    source = open_source(path)
+    shown = level or min(256, source.resolution)
+    images = source.read(range(min(count, len(source))), shown)
+    with written_aside(sheet) as aside:
+        aside.write_bytes(encode_png(tile(images)))
+    click.echo(f"{len(images)} of {len(source)} images at {shown}²: {sheet}")

@@ -43,8 +43,8 @@ def command(
 ) -> None:
     """Train a compact Progressive GAN on a store, a ZIP or a folder of images.
 
-    Networks grow from 4×4 to the images' own size; images, logs and checkpoints go to the run folder. Ctrl-C writes a
-    checkpoint, --resume goes on from it. Defaults below are those of the preset `compact`.
+    Networks grow from 4×4 to the images' own size; images, logs and checkpoints go to the run folder.
+    Ctrl-C writes a checkpoint, --resume goes on from it. Defaults below are those of the preset `compact`.
 
     \b
     Example:

@@ -1,7 +1,7 @@
 """CelebA-like photographs with exact landmarks, drawn: unlimited, licence-free, deterministic.
 
-Photograph i depends on (seed, i) alone. Landmarks are those of CelebA: left eye, right eye, nose tip, left and right
-corner of the mouth, left being left in the picture; the eye's point is the centre of the pupil.
+Photograph i depends on (seed, i) alone. Landmarks are those of CelebA: left eye, right eye, nose tip, left
+and right corner of the mouth, "left" as seen in the picture; the eye's point is the centre of the pupil.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from pgtools.demo import features, hair, scenery, skin
+from pgtools.demo import clothes, features, hair, scenery, skin
 from pgtools.demo.head import Head, landmarks
 from pgtools.demo.paint import Canvas
 from pgtools.demo.people import Person, Pose, Shot, sample_person, sample_pose, sample_shot
@@ -32,7 +32,7 @@ PATHS = {
     "wild": ("img_celeba", "Anno/list_landmarks_celeba.txt"),
     "aligned": ("img_align_celeba", "Anno/list_landmarks_align_celeba.txt"),
 }
-COLUMNS = "lefteye_x lefteye_y righteye_x righteye_y nose_x nose_y leftmouth_x leftmouth_y rightmouth_x rightmouth_y"
+POINTS = ("lefteye", "righteye", "nose", "leftmouth", "rightmouth")
 ALIGNED_SIZE = (178, 218)
 CHUNK = 32
 
@@ -43,8 +43,8 @@ class Photo:
 
     Attributes:
         image: uint8 RGB (H, W, 3), before JPEG.
-        landmarks: float64 (5, 2), x and y in the annotations' convention: whole at a pixel's centre, so the point
-            lies at landmark + 0.5 in coordinates where the picture begins at 0.
+        landmarks: float64 (5, 2), x and y as CelebA annotates them, before rounding: a whole number names a
+            pixel, whose centre lies at +0.5 from the picture's edge.
         quality: the JPEG quality it is stored with, 30 to 95.
     """
 
@@ -57,7 +57,8 @@ def draw(seed: int, index: int, *, layout: Layout = "wild") -> Photo:
     """Return photograph `index` of the endless series that `seed` names.
 
     Args:
-        seed, index: name the photograph.
+        seed: names the series.
+        index: names the photograph in it, from 0.
         layout: "wild": 178×218 or any size from 200 to 900 pixels wide, faces anywhere, rolled up to 0.6 rad;
             "aligned": 178×218, eyes level on CelebA's line.
     """
@@ -68,15 +69,13 @@ def draw(seed: int, index: int, *, layout: Layout = "wild") -> Photo:
     return compose(person, pose, sample_shot(rng, pose.unit), width, height, rng)
 
 
-def compose(
-    person: Person, pose: Pose, shot: Shot, width: int, height: int, rng: np.random.Generator
-) -> Photo:
+def compose(person: Person, pose: Pose, shot: Shot, width: int, height: int, rng: np.random.Generator) -> Photo:
     """Return the photograph of this person in this pose and light; `rng` places strands, leaves and grain."""
     canvas = Canvas(scenery.paint_backdrop(width, height, shot, rng))
     head = Head(person, pose)
     hair.draw_hair_behind(canvas, head, shot, rng)
     skin.draw_neck(canvas, head, shot)
-    scenery.draw_clothes(canvas, head, shot)
+    clothes.draw_clothes(canvas, head, shot)
     skin.draw_ears(canvas, head)
     skin.draw_skin(canvas, head, shot)
     hair.draw_beard(canvas, head, rng)
@@ -92,7 +91,7 @@ def write_faces(
     """Write `count` photographs and their landmarks as a CelebA folder, whole or not at all.
 
     Args:
-        out: the folder, which must be new or empty (or, with `overwrite`, hold nothing but an earlier CelebA folder).
+        out: the folder; new or empty, or, with `overwrite`, one that holds nothing but what this writes.
         count: how many; the first n of a larger count are the same files.
         seed: names the series.
         layout: "wild" (img_celeba/) or "aligned" (img_align_celeba/).
@@ -108,7 +107,8 @@ def write_faces(
     _check_out(out, overwrite=overwrite)
     images, annotations = PATHS[layout]
     rows: dict[int, str] = {}
-    with written_aside(out.resolve()) as folder:
+    out = out.resolve()
+    with written_aside(out) as folder:
         (folder / images).mkdir(parents=True)
         job = functools.partial(_write_chunk, folder / images, seed, layout)
         chunks = [range(start, min(start + CHUNK, count)) for start in range(0, count, CHUNK)]
@@ -117,7 +117,11 @@ def write_faces(
                 rows.update(written)
                 advance(len(written))
         (folder / annotations).parent.mkdir()
-        lines = [str(count), COLUMNS, *(rows[i] for i in range(count))]
+        lines = [
+            str(count),
+            " ".join(f"{point}_{axis}" for point in POINTS for axis in "xy"),
+            *(rows[i] for i in range(count)),
+        ]
         (folder / annotations).write_text("\n".join(lines) + "\n", encoding="ascii")
         remove(out)
 

@@ -1,18 +1,19 @@
-"""Eyes, brows, nose, mouth, lines of age and glasses: all placed by `Head`, so that the landmarks are theirs."""
+"""Eyes, brows, nose, mouth, lines of age and glasses: placed by `Head`, so that the landmarks are theirs."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from pgtools.demo.head import MIRROR, NOSE_LIFT, Head, mouth_corner, shadow_of
-from pgtools.demo.paint import Canvas, Points, ellipse, mix, rgb, ribbon, smooth
+from pgtools.demo.paint import Canvas, Points, ellipse, lowered, mix, rgb, ribbon, smooth
 from pgtools.demo.people import Shot
 
 IRIS = 0.108
+# Glasses → exponent of their superellipse (1 an ellipse, 0 a rectangle) and half its width and height.
+LENSES = {"round": (1.0, (0.32, 0.31)), "square": (0.5, (0.36, 0.26)), "half": (0.66, (0.36, 0.25))}
 
 
 def draw_features(canvas: Canvas, head: Head, shot: Shot, rng: np.random.Generator) -> None:
@@ -31,9 +32,7 @@ def draw_glasses(canvas: Canvas, head: Head) -> None:
     p, unit = head.person, head.unit
     if p.glasses == "none":
         return
-    power, size = {"round": (1.0, (0.32, 0.31)), "square": (0.5, (0.36, 0.26)), "half": (0.66, (0.36, 0.25))}[
-        p.glasses
-    ]
+    power, size = LENSES[p.glasses]
     width = max((0.05 if p.glasses == "square" else 0.032) * unit, 1.0)
     middle = np.array([p.eye_distance * 1.02, 0.05])
     unit_lens = ellipse((0, 0), 1, 1, 48)
@@ -48,7 +47,7 @@ def draw_glasses(canvas: Canvas, head: Head) -> None:
         within=rims,
     )
     frame = np.concatenate([rims, rims[:, :1]], axis=1) if p.glasses != "half" else rims[:, 24:]
-    canvas.strokes(frame + (0, 0.05 * unit), rgb(40, 26, 20), width=width, alpha=0.2, blur=0.03 * unit)
+    canvas.strokes(lowered(frame, 0.05 * unit), rgb(40, 26, 20), width=width, alpha=0.2, blur=0.03 * unit)
     temples = head.both([(p.eye_distance + 0.34, -0.04), (0.99, -0.06)], 0.1)
     inner = p.eye_distance - 0.33
     bridge = head(smooth([(-inner, 0.0), (0, -0.06), (inner, 0.0)]), 0.2)
@@ -62,23 +61,23 @@ def _draw_eyes(canvas: Canvas, head: Head, shot: Shot) -> None:
     def place(points: ArrayLike) -> Points:
         """Both eyes' curves from one about the pupil; x grows to the temple, where the tilt lifts it."""
         local = np.array(points, dtype=np.float64)
-        local[:, 1] -= p.eye_tilt * local[:, 0] / w
-        return head.both(local + (p.eye_distance, 0.0))
+        local += np.stack([np.full(len(local), p.eye_distance), -p.eye_tilt * local[:, 0] / w], axis=1)
+        return head.both(local)
 
     upper = smooth([(-w, 0.025), (-w * 0.55, -h * 0.72), (0.0, -h * 1.02), (w * 0.6, -h * 0.7), (w, -0.01)])
     lower = smooth([(w, -0.01), (w * 0.55, h * 0.62), (0.0, h * 0.8), (-w * 0.55, h * 0.62), (-w, 0.025)])
     opening = place(np.concatenate([upper, lower[1:-1]]))
-    lid = np.concatenate([upper, (upper - (0, 0.085))[::-1]])
+    lid = np.concatenate([upper, lowered(upper, -0.085)[::-1]])
     canvas.fill(place(lid), mix(p.skin, shadow, 0.55 + 0.3 * p.makeup), alpha=0.6, blur=0.03 * unit)
     canvas.fill(opening, mix(rgb(240, 236, 232), p.skin, 0.1))
     corner = ellipse((-w * 0.93, 0.02), 0.03, 0.03, 12)
     canvas.fill(place(corner), mix(rgb(206, 130, 122), p.skin, 0.3), alpha=0.8, within=opening)
     _draw_irises(canvas, head, shot, place, opening)
-    lid_shadow = np.concatenate([upper, (upper + (0, 0.05))[::-1]])
+    lid_shadow = np.concatenate([upper, lowered(upper, 0.05)[::-1]])
     canvas.fill(place(lid_shadow), rgb(40, 28, 30), alpha=0.4, blur=0.02 * unit, within=opening)
     lash = mix(rgb(26, 18, 18), p.brow_colour, 0.2)
     line = (0.035 + 0.025 * p.makeup) * unit
-    lashes = [*ribbon(place(upper + (0.006, -0.006)), line, taper=(0.15, 0.9))]
+    lashes = [*ribbon(place(lowered(upper, -0.006)), line, taper=(0.15, 0.9))]
     if p.makeup > 0.35:
         wing = smooth([(w * 0.7, -h * 0.5), (w, -0.012), (w * 1.22, -0.07)])
         canvas.fill(ribbon(place(wing), 0.035 * unit, taper=(0.6, 0.0)), lash, alpha=0.9)
@@ -90,9 +89,7 @@ def _draw_eyes(canvas: Canvas, head: Head, shot: Shot) -> None:
     canvas.fill(ribbon(place(bag), 0.035 * unit), shadow, alpha=0.15 + 0.4 * p.age, blur=0.015 * unit)
 
 
-def _draw_irises(
-    canvas: Canvas, head: Head, shot: Shot, place: Callable[[ArrayLike], Points], opening: Points
-) -> None:
+def _draw_irises(canvas: Canvas, head: Head, shot: Shot, place: Callable[[ArrayLike], Points], opening: Points) -> None:
     colour = head.person.eye_colour
     canvas.fill(place(ellipse((0, 0), IRIS, IRIS)), colour * 0.45, within=opening)
     canvas.fill(place(ellipse((0, 0), IRIS * 0.84, IRIS * 0.84)), colour, within=opening)
@@ -108,9 +105,7 @@ def _draw_irises(
 def _draw_brows(canvas: Canvas, head: Head, rng: np.random.Generator) -> None:
     p, unit = head.person, head.unit
     e, y, thick = p.eye_distance, -p.brow_height, 0.085 * p.brow_weight
-    spine = smooth(
-        [(e - 0.29, y + 0.012), (e - 0.12, y - 0.022), (e + 0.1, y - 0.045), (e + 0.31, y + 0.045)], steps=8
-    )
+    spine = smooth([(e - 0.29, y + 0.012), (e - 0.12, y - 0.022), (e + 0.1, y - 0.045), (e + 0.31, y + 0.045)], steps=8)
     along = np.linspace(0, 1, len(spine))
     width = np.interp(along, [0, 0.15, 0.55, 1], [0.6, 1, 0.85, 0.12])[:, None] * thick
     top, bottom = spine - width * (0, 0.5), spine + width * (0, 0.5)
@@ -194,7 +189,7 @@ def _draw_teeth(canvas: Canvas, head: Head, upper: Points, lower: Points, edge: 
     canvas.strokes(
         head(np.stack([upper, edge], axis=1)[step:-step:2]), rgb(150, 130, 120), width=0.01 * unit, alpha=0.4
     )
-    lip_shadow = head(np.concatenate([upper, (upper + (0, 0.035))[::-1]]))
+    lip_shadow = head(np.concatenate([upper, lowered(upper, 0.035)[::-1]]))
     canvas.fill(lip_shadow, rgb(60, 24, 24), alpha=0.4, blur=0.012 * unit, within=inside)
 
 
@@ -204,19 +199,14 @@ def _draw_folds(canvas: Canvas, head: Head) -> None:
     fold = ribbon(head.both(smooth([start, (w + 0.07, y - 0.2), (w + 0.13, y + 0.02)])), 0.05 * unit)
     canvas.fill(fold, shadow, alpha=min(0.14 + 0.3 * p.smile + 0.4 * p.age, 0.75), blur=0.02 * unit)
     if p.age > 0.45:
-        brow = [
-            head(smooth([(-0.5, y), (-0.2, y - 0.02), (0.2, y - 0.02), (0.5, y)]))
-            for y in (-0.62, -0.75, -0.87)
-        ]
-        feet = [
-            head.both([(0.76, y), (0.84, y + d)]) for y, d in ((-0.03, -0.06), (0.03, 0.01), (0.08, 0.07))
-        ]
+        brow = [head(smooth([(-0.5, y), (-0.2, y - 0.02), (0.2, y - 0.02), (0.5, y)])) for y in (-0.62, -0.75, -0.87)]
+        feet = [head.both([(0.76, y), (0.84, y + d)]) for y, d in ((-0.03, -0.06), (0.03, 0.01), (0.08, 0.07))]
         lines = [*brow, *(foot for pair in feet for foot in pair)]
         canvas.strokes(lines, shadow, width=0.024 * unit, alpha=0.28 * p.age, blur=0.012 * unit)
 
 
 def _draw_freckles(canvas: Canvas, head: Head, rng: np.random.Generator) -> None:
-    spots = rng.normal(0, 1, (46, 2)) * (0.42, 0.14) + (0, 0.4)
-    dots = head(np.stack([spots, spots + (0.004, 0)], axis=1))
+    spots = rng.normal((0, 0.4), (0.42, 0.14), (46, 2))
+    dots = head(np.stack([spots, lowered(spots, 0.004)], axis=1))
     for some, width in ((dots, 0.014), (dots[::2], 0.022)):
         canvas.strokes(some, shadow_of(head.person.skin), width=width * head.unit, alpha=0.4)

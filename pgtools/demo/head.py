@@ -1,4 +1,4 @@
-"""Where everything is: one map takes face coordinates to the picture, and the landmarks go through it like the paint."""
+"""Where everything is: one map takes the face to the picture; paint and landmarks go through it alike."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MIRROR = np.array([-1.0, 1.0])
 
 
 class Head:
-    """Face coordinates to picture coordinates: out of the plane by an ellipsoid, turned, rolled, scaled, moved."""
+    """Face units to pixels: points are raised on an ellipsoid, turned, rolled, scaled and moved."""
 
     def __init__(self, person: Person, pose: Pose) -> None:
         self.person, self.pose, self.unit = person, pose, pose.unit
@@ -28,7 +28,7 @@ class Head:
         self._pitch = math.sin(pose.pitch), math.cos(pose.pitch)
 
     def turn(self, points: ArrayLike, lift: float = 0.0) -> Points:
-        """Return where points (…, 2) of the face stand after yaw and pitch, in face units; lift: off the skull."""
+        """Return points (…, 2) of the face after yaw and pitch, in face units; `lift`: height over it."""
         turned = np.array(points, dtype=np.float64)
         x, y = turned[..., 0] * self.person.width, turned[..., 1]
         bulge = 1 - (x / SKULL_WIDTH) ** 2 - ((y - 0.1) / SKULL_HEIGHT) ** 2
@@ -40,7 +40,7 @@ class Head:
 
     def __call__(self, points: ArrayLike, lift: float = 0.0) -> Points:
         """Return picture coordinates (…, 2) of points on the face."""
-        return self.turn(points, lift) @ self._linear.T + self._origin
+        return self._placed(self.turn(points, lift))
 
     def both(self, points: ArrayLike, lift: float = 0.0) -> Points:
         """Return picture coordinates (2, N, 2) of a curve on the left and its mirror image on the right.
@@ -54,17 +54,22 @@ class Head:
         """Return picture coordinates of points at one depth: outlines, hair, ears."""
         shift = np.array([self._yaw[0], self._pitch[0]]) * depth
         straight = np.asarray(points) * np.array([self.person.width, 1.0]) + shift
-        return straight @ self._linear.T + self._origin
+        return self._placed(straight)
 
     def body(self, points: ArrayLike) -> Points:
         """Return picture coordinates of points of neck and shoulders, which lean less than the head."""
         pivot = np.array([0.0, 1.2])
         lean = _similarity(self.pose.roll * 0.35, self.unit)
-        return (np.asarray(points) - pivot) @ lean.T + self.flat(pivot, 0.0)
+        leaning: Points = (np.asarray(points) - pivot) @ lean.T + self.flat(pivot, 0.0)
+        return leaning
 
     def plane(self) -> Points:
         """Return the 2×3 affine from turned face units to the picture."""
         return np.column_stack([self._linear, self._origin])
+
+    def _placed(self, points: Points) -> Points:
+        placed: Points = points @ self._linear.T + self._origin
+        return placed
 
 
 def landmarks(head: Head) -> Points:
@@ -89,13 +94,18 @@ def face_outline(person: Person) -> Points:
         (0.46 + 0.1 * jaw, 1.5 + chin),
         (0.2 + 0.06 * jaw, 1.66 + chin),
     ]
-    right = np.array([*upper, *lower, (0.0, 1.69 + chin)])
-    return smooth(np.concatenate([right, right[-2:0:-1] * MIRROR]), closed=True)
+    return whole(smooth([*upper, *lower, (0.0, 1.69 + chin)]))
+
+
+def whole(right: Points) -> Points:
+    """Return the contour whose right half is given, from the middle at one end to the middle at the other."""
+    return np.concatenate([right, right[::-1] * MIRROR])
 
 
 def shadow_of(skin: Colour) -> Colour:
     """Return skin in the shade: darker, and redder, as light that went through it is."""
-    return skin * np.array([0.75, 0.62, 0.58])
+    shade: Colour = skin * np.array([0.75, 0.62, 0.58])
+    return shade
 
 
 def _similarity(angle: float, scale: float) -> Points:

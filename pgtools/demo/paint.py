@@ -1,4 +1,4 @@
-"""A canvas of antialiased soft shapes, and the curves that bound them. Points are (x, y), whole at pixel centres."""
+"""A canvas of antialiased soft shapes, and their curves; points are (x, y), whole at pixel centres."""
 
 from __future__ import annotations
 
@@ -28,14 +28,26 @@ def rgb(*values: float) -> Colour:
 
 def mix(a: Colour, b: Colour, t: ArrayLike) -> Colour:
     """Return the colour a share `t` of the way from `a` to `b`."""
-    return a + (b - a) * np.asarray(t)
+    mixed: Colour = a + (b - a) * np.asarray(t)
+    return mixed
 
 
-def ramp(stops: Sequence[Colour], t: float) -> Colour:
-    """Return the colour at `t` in 0..1 along evenly spaced stops."""
-    place = min(max(t, 0.0), 1.0) * (len(stops) - 1)
-    i = min(int(place), len(stops) - 2)
-    return mix(stops[i], stops[i + 1], place - i)
+def ramp_over(stops: Sequence[Colour], t: ArrayLike) -> Colour:
+    """Return the colours (…, 3) at `t` (…) in 0..1 along evenly spaced stops."""
+    places = np.linspace(0, 1, len(stops))
+    return np.stack([np.interp(np.asarray(t), places, channel) for channel in np.stack(stops, axis=1)], axis=-1)
+
+
+def xy(x: ArrayLike, y: ArrayLike) -> Points:
+    """Return points (N, 2) from their coordinates."""
+    return np.stack([np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)], axis=1)
+
+
+def lowered(points: Points, by: float | Points) -> Points:
+    """Return the points moved down by `by`, one number or one a point."""
+    moved = points.copy()
+    moved[..., 1] += by
+    return moved
 
 
 def smooth(points: ArrayLike, *, closed: bool = False, steps: int = 6) -> Points:
@@ -57,7 +69,10 @@ def ellipse(centre: ArrayLike, rx: float, ry: float, steps: int = 28) -> Points:
 
 
 def ribbon(curve: Points, width: float, *, taper: tuple[float, float] = (0.0, 0.0)) -> Points:
-    """Return the contour (…, 2N, 2) of a stroke along `curve` (…, N, 2), narrowed to the shares `taper` at its ends."""
+    """Return the contour (…, 2N, 2) of a stroke along `curve` (…, N, 2).
+
+    The stroke has its full width midway and the shares `taper` of it at its two ends.
+    """
     along = np.arange(curve.shape[-2]) / (curve.shape[-2] - 1)
     half = 0.5 * width * np.maximum(np.sin(np.pi * along) ** 0.6, taper[0] + (taper[1] - taper[0]) * along)
     direction = np.empty_like(curve)
@@ -95,7 +110,7 @@ class Canvas:
         blur: float = 0.0,
         within: Curves | None = None,
     ) -> None:
-        """Fill closed contours (disjoint), their edges softened by a Gaussian of `blur` pixels, inside `within` only."""
+        """Fill disjoint contours, edges softened by a Gaussian of `blur` pixels, inside `within` only."""
         self._paint(contour, colour, alpha, blur, within)
 
     def strokes(
@@ -111,19 +126,15 @@ class Canvas:
         """Draw lines of one width (pixels) and colour; where they cross they do not add up."""
         self._paint(curves, colour, alpha, blur, within, width)
 
-    def lay(
-        self, texture: NDArray[np.float32], transform: Points, contour: Points, *, blur: float = 0.0
-    ) -> None:
-        """Lay a float32 RGB texture, mapped by a 2×3 affine of texture to picture pixels, inside a contour."""
+    def lay(self, texture: NDArray[np.float32], transform: Points, contour: Points, *, blur: float = 0.0) -> None:
+        """Lay a float32 RGB texture inside a contour; a 2×3 affine takes its pixels to the picture's."""
         fixed = _fixed(contour)
         box = self._box(fixed, 3 * blur + 1)
         if box is None:
             return
         shifted = transform - np.array([[0, 0, box[0]], [0, 0, box[1]]])
         size = (box[2] - box[0], box[3] - box[1])
-        colours = cv2.warpAffine(
-            texture, shifted, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-        )
+        colours = cv2.warpAffine(texture, shifted, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         self._blend(box, _mask(box, fixed, blur, _scale(box, blur)), colours.transpose(2, 0, 1), 1.0)
 
     def _paint(

@@ -1,6 +1,7 @@
-"""Who is on the picture, and how: every chance of a drawn photograph is taken here, from one random generator.
+"""Who is on the picture, how, and under which light: the chances of a drawn photograph.
 
-Lengths are in face units: half the width of the face is 1, the origin is midway between the eyes, x right, y down.
+Lengths are in face units: half the width of the face is 1; the origin is midway between the eyes,
+y points down.
 """
 
 from __future__ import annotations
@@ -10,13 +11,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pgtools.demo.paint import Colour, mix, ramp, rgb
+from pgtools.demo.paint import Colour, mix, ramp_over, rgb
 
 SKINS = tuple(
     rgb(*stop)
     for stop in (
-        (250, 222, 204),
-        (244, 205, 176),
+        (242, 212, 194),
+        (236, 196, 168),
         (228, 180, 144),
         (206, 150, 112),
         (172, 116, 80),
@@ -59,7 +60,7 @@ CLOTHES = (
 SHORT = ("buzz", "crop", "side", "quiff", "curls", "bald")
 LONG = ("long", "waves", "bob", "fringe", "bun", "afro")
 CLOTHING = ("crew", "vee", "collar", "turtleneck", "jacket")
-BACKDROPS = ("studio", "bokeh", "outdoors", "wall", "window", "evening")
+BACKDROPS = ("studio", "bokeh", "evening", "outdoors", "window", "curtain", "pictures")
 
 
 @dataclass(frozen=True)
@@ -162,7 +163,7 @@ class Shot:
 def sample_person(rng: np.random.Generator) -> Person:
     """Return a random person."""
     depth = float(rng.beta(1.1, 1.5))
-    skin = ramp(SKINS, depth) + rng.normal(0, 3, 3) + rng.normal(0, 4) * rgb(1, 0, -1)
+    skin = ramp_over(SKINS, depth) + rng.normal(0, 3, 3) + rng.normal(0, 4) * rgb(1, 0, -1)
     feminine = bool(rng.random() < 0.52)
     age = float(rng.beta(1.3, 2.2))
     hair = _sample_hair(rng, feminine=feminine, depth=depth, age=age)
@@ -185,7 +186,7 @@ def sample_person(rng: np.random.Generator) -> Person:
         brow_height=float(rng.normal(0.30 if feminine else 0.27, 0.03)),
         brow_weight=float(np.clip(rng.normal(0.75 if feminine else 1.15, 0.22), 0.4, 1.8)),
         brow_colour=brow_colour,
-        nose_length=float(rng.normal(0.57, 0.045)),
+        nose_length=float(rng.normal(0.55, 0.04)),
         nose_width=float(np.clip(rng.normal(0.19 + 0.05 * depth, 0.022), 0.14, 0.29)),
         nose_shine=float(rng.uniform(0.15, 0.5)),
         mouth_y=float(rng.normal(0.99, 0.035)),
@@ -201,9 +202,7 @@ def sample_person(rng: np.random.Generator) -> Person:
         hair=hair,
         beard="none" if feminine else str(rng.choice(BEARDS, p=(0.46, 0.22, 0.08, 0.1, 0.14))),
         glasses=str(rng.choice(GLASSES, p=(0.8, 0.07, 0.08, 0.05))),
-        glasses_colour=(rgb(32, 30, 32), rgb(92, 58, 38), rgb(128, 128, 132), rgb(120, 34, 40))[
-            rng.integers(4)
-        ],
+        glasses_colour=(rgb(32, 30, 32), rgb(92, 58, 38), rgb(128, 128, 132), rgb(120, 34, 40))[rng.integers(4)],
         clothing=str(rng.choice(CLOTHING)),
         clothing_colour=CLOTHES[int(rng.integers(len(CLOTHES)))] + rng.normal(0, 10, 3),
     )
@@ -236,7 +235,7 @@ def sample_shot(rng: np.random.Generator, unit: float) -> Shot:
     return Shot(
         light=(side / length, -up / length, math.sqrt(0.7) / length),
         contrast=float(rng.uniform(0.35, 0.85)),
-        backdrop=str(rng.choice(BACKDROPS)),
+        backdrop=str(rng.choice(BACKDROPS, p=(0.2, 0.14, 0.12, 0.2, 0.14, 0.1, 0.1))),
         tone=tone,
         tint=rgb(1 + warmth, 1, 1 - warmth),
         exposure=float(rng.normal(1.0, 0.06)),
@@ -249,11 +248,9 @@ def sample_shot(rng: np.random.Generator, unit: float) -> Shot:
 
 def _sample_hair(rng: np.random.Generator, *, feminine: bool, depth: float, age: float) -> Hair:
     if feminine:
-        style = str(
-            rng.choice(LONG + SHORT[1:5], p=(0.22, 0.2, 0.14, 0.13, 0.09, 0.08, 0.03, 0.03, 0.03, 0.05))
-        )
+        style = str(rng.choice(LONG + SHORT[1:5], p=(0.22, 0.2, 0.14, 0.13, 0.09, 0.08, 0.03, 0.03, 0.03, 0.05)))
     else:
-        style = str(rng.choice(SHORT + ("long", "afro"), p=(0.13, 0.22, 0.24, 0.15, 0.1, 0.08, 0.05, 0.03)))
+        style = str(rng.choice((*SHORT, "long", "afro"), p=(0.13, 0.22, 0.24, 0.15, 0.1, 0.08, 0.05, 0.03)))
     luck = rng.random()
     if age > 0.55 and luck < 0.6:
         colour = GREY_HAIR[int(rng.integers(2))]
@@ -280,4 +277,5 @@ def _eye_chances(depth: float) -> tuple[float, ...]:
 
 def _hue(hue: float, saturation: float, value: float) -> Colour:
     wheel = np.clip(np.abs((hue * 6 + np.array([0, 4, 2])) % 6 - 3) - 1, 0, 1)
-    return 255 * value * (1 - saturation * (1 - wheel))
+    colour: Colour = 255 * value * (1 - saturation * (1 - wheel))
+    return colour

@@ -28,7 +28,7 @@ def luminance(image: NDArray[np.uint8]) -> NDArray[np.float64]:
 
 
 def is_power_of_two(number: int) -> bool:
-    """Return whether `number` is 1, 2, 4, 8, …"""
+    """Return whether `number` is a power of two, 1 included."""
     return number > 0 and number & (number - 1) == 0
 
 

@@ -70,7 +70,9 @@ def find(name: str, given: Path | None = None) -> Path:
         return given
     path = cache_folder() / model.file
     if not path.is_file():
-        raise MissingModelError(f"The weights of {name} ({model.task}) are not on this machine.", hint=how_to_get(model))
+        raise MissingModelError(
+            f"The weights of {name} ({model.task}) are not on this machine.", hint=how_to_get(model)
+        )
     if model.sha256 and not sha256_of(path).startswith(model.sha256):
         raise InputError(f"{path} does not have the published SHA-256 of {name}.", hint=how_to_get(model))
     return path

@@ -1,7 +1,7 @@
 """Weights on disk: checkpoints to go on from, snapshots to look at. Neither file can run code when read.
 
-A checkpoint is what `torch.load(weights_only=True)` reads: tensors and plain values. A snapshot is a safetensors file
-of the averaged generator, whose metadata hold one JSON text, `pgtools`.
+A checkpoint is what `torch.load(weights_only=True)` reads: tensors and plain values. A snapshot is a
+safetensors file of the averaged generator, whose metadata hold one JSON text, `pgtools`.
 """
 
 from __future__ import annotations
@@ -61,9 +61,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     if not isinstance(state, dict) or state.get("format") != CHECKPOINT:
         raise InputError(f"{path} is not a checkpoint of pgtools.")
     if state.get("version") != VERSION:
-        raise InputError(
-            f"{path} has checkpoint version {state.get('version')}; this pgtools reads {VERSION}."
-        )
+        raise InputError(f"{path} has checkpoint version {state.get('version')}; this pgtools reads {VERSION}.")
     return state
 
 

@@ -1,4 +1,4 @@
-"""Every choice of a training run: default, range, unit and help, once; named sets of them are in presets.toml.
+"""Every choice of a training run: default, range, unit and help; named sets of them are in presets.toml.
 
 The defaults are the `compact` preset, so that help shows what happens when nothing is said.
 """
@@ -72,12 +72,8 @@ class TrainSettings(Settings):
     )
     fmap_decay: float = setting(1.0, help="Exponent on 2^stage.", low=0, high=4, hidden=True)
     fmap_max: int = setting(64, help="Most feature maps at any stage.", low=1, high=8192)
-    fused_scale: bool = setting(
-        True, help="Scale and convolve at once, as the authors' released trainer does."
-    )
-    stddev_group: int = setting(
-        4, help="Images compared by the minibatch standard deviation.", low=1, high=1024
-    )
+    fused_scale: bool = setting(True, help="Scale and convolve at once, as the authors' released trainer does.")
+    stddev_group: int = setting(4, help="Images compared by the minibatch standard deviation.", low=1, high=1024)
 
     stable_kimg: float = setting(6.0, help="Length of the phase at each resolution.", low=0, unit="kimg")
     fade_kimg: float = setting(6.0, help="Length of each fade-in of a higher resolution.", low=0, unit="kimg")
@@ -87,35 +83,25 @@ class TrainSettings(Settings):
         low=0.001,
     )
     minibatch: str = setting("4:16", help="Images a step, from each resolution on.")
-    minibatch_repeats: int = setting(
-        4, help="Minibatches between two looks at the schedule.", low=1, high=1024
-    )
+    minibatch_repeats: int = setting(4, help="Minibatches between two looks at the schedule.", low=1, high=1024)
 
     learning_rate: float = setting(0.002, help="Adam's step.", low=0, high=1)
     learning_rate_from: str = setting("", help='Other steps from a resolution on, e.g. "1024:0.0015".')
     beta1: float = setting(0.0, help="Adam's β1.", low=0, high=0.9999)
     beta2: float = setting(0.99, help="Adam's β2.", low=0, high=0.9999)
-    discriminator_steps: int = setting(
-        1, help="Discriminator steps for one of the generator.", low=1, high=100
-    )
+    discriminator_steps: int = setting(1, help="Discriminator steps for one of the generator.", low=1, high=100)
     gp_weight: float = setting(10.0, help="Weight λ of the gradient penalty.", low=0)
     gp_target: float = setting(1.0, help="Gradient norm the penalty asks for.", low=1e-6)
     drift_weight: float = setting(0.001, help="Weight of E[D(real)²], which holds scores near zero.", low=0)
-    ema: float = setting(
-        0.99, help="Generator average: the old weight's share at each step.", low=0, high=0.99999
-    )
+    ema: float = setting(0.99, help="Generator average: the old weight's share at each step.", low=0, high=0.99999)
 
     mirror: bool = setting(False, help="Mirror half of the real images.")
     seed: int = setting(0, help="Names weights, data order and latents.", low=0)
     device: str = setting("auto", help="auto, cpu, cuda or cuda:N.")
     log_kimg: float = setting(1.0, help="Between log lines.", low=0.001, unit="kimg")
     grid_kimg: float = setting(5.0, help="Between image grids.", low=0.001, unit="kimg")
-    snapshot_kimg: float = setting(
-        10.0, help="Between snapshots, each with a checkpoint.", low=0.001, unit="kimg"
-    )
-    score_images: int = setting(
-        0, help="Score each snapshot by SWD against this many real images; 0 for never.", low=0
-    )
+    snapshot_kimg: float = setting(10.0, help="Between snapshots, each with a checkpoint.", low=0.001, unit="kimg")
+    score_images: int = setting(0, help="Score each snapshot by SWD against this many real images; 0 for never.", low=0)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -124,22 +110,16 @@ class TrainSettings(Settings):
         for value in self.minibatch_table.values():
             group = min(self.stddev_group, int(value))
             if value != int(value) or value < 1 or value % group:
-                raise UsageError(
-                    f"--minibatch has {value:g}; expected a whole number, a multiple of --stddev-group {group}."
-                )
+                raise UsageError(f"--minibatch has {value:g}; expected a whole multiple of --stddev-group {group}.")
         if any(value <= 0 for value in self.learning_rate_table.values()):
-            raise UsageError(
-                f"--learning-rate-from is {self.learning_rate_from!r}; every step must be above 0."
-            )
+            raise UsageError(f"--learning-rate-from is {self.learning_rate_from!r}; every step must be above 0.")
 
     @property
     def minibatch_table(self) -> dict[int, float]:
         """Resolution → images a step, from that resolution on; holds 4."""
         table = by_resolution(self.minibatch, option="--minibatch")
         if 4 not in table:
-            raise UsageError(
-                f"--minibatch is {self.minibatch!r}; expected a value from 4 on.", hint='Try "4:16".'
-            )
+            raise UsageError(f"--minibatch is {self.minibatch!r}; expected a value from 4 on.", hint='Try "4:16".')
         return table
 
     @property
@@ -168,9 +148,7 @@ def by_resolution(text: str, *, option: str) -> dict[int, float]:
             level, value = part.split(":")
             resolution, number = int(level), float(value)
         except ValueError:
-            raise UsageError(
-                f"{option} has {part!r}; expected RESOLUTION:NUMBER, e.g. 4:128,32:64."
-            ) from None
+            raise UsageError(f"{option} has {part!r}; expected RESOLUTION:NUMBER, e.g. 4:128,32:64.") from None
         if resolution < 4 or resolution & (resolution - 1) or resolution in table:
             raise UsageError(f"{option} has {part!r}; expected each power of two from 4 up once at most.")
         table[resolution] = number

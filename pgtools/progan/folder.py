@@ -61,9 +61,7 @@ class RunFolder:
             InputError: the folder holds no run, or one of another version.
         """
         if not is_run(self.path):
-            raise InputError(
-                f"{self.path} holds no run to go on with.", hint="Leave out --resume to begin one."
-            )
+            raise InputError(f"{self.path} holds no run to go on with.", hint="Leave out --resume to begin one.")
         config: dict[str, Any] = json.loads(self._config.read_text("utf-8"))
         if config.get("version") != VERSION or not {"settings", "data"} <= set(config):
             raise InputError(f"{self._config} is damaged, or of another version than {VERSION}.")
@@ -82,9 +80,7 @@ class RunFolder:
         self.read_config()
         found = sorted((self.path / "snapshots").glob(f"*{SNAPSHOT_SUFFIX}"))
         if not found:
-            raise InputError(
-                f"{self.path} holds no snapshot yet.", hint="Train on with --resume; it writes them."
-            )
+            raise InputError(f"{self.path} holds no snapshot yet.", hint="Train on with --resume; it writes them.")
         if images is None:
             return found[-1]
         if self.snapshot(images) not in found:

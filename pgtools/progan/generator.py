@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from pgtools.errors import InputError
 from pgtools.progan.config import Architecture
 from pgtools.progan.layers import (
     Conv,
@@ -42,12 +43,20 @@ class Generator(nn.Module):
 
         Args:
             latents: (N, latent), standard normal.
-            lod: level of detail, 0 (full resolution) to log2(resolution / 4); its fraction is the weight of the
-                lower level's colours.
+            lod: level of detail, 0 (full resolution) to log2(resolution / 4); its fraction is the weight of
+                the lower level's colours.
             labels: (N, labels) one-hot, if the network knows classes.
+
+        Raises:
+            InputError: latents and labels are not as many numbers as the network takes.
         """
         upper, lower, weight = live_levels(self.shape.resolution, lod)
         joined = latents if labels is None else torch.cat([latents, labels], dim=1)
+        if joined.shape[1] != self.shape.latent + self.shape.labels:
+            raise InputError(
+                f"The generator takes {self.shape.latent} latents and {self.shape.labels} labels; "
+                f"found {joined.shape[1]} numbers."
+            )
         x = pixel_norm(activate(self.dense(pixel_norm(joined))))  # (N, C, 4, 4)
         x = pixel_norm(activate(self.conv(x)))
         below = x
@@ -60,7 +69,7 @@ class Generator(nn.Module):
 
 
 class UpBlock(nn.Module):
-    """(N, width(L/2), L/2, L/2) -> (N, width(L), L, L): upsampling, two convolutions, each normed by pixel."""
+    """(N, width(L/2), L/2, L/2) -> (N, width(L), L, L): upsampling, two convolutions, pixel norms."""
 
     def __init__(self, shape: Architecture, level: int) -> None:
         super().__init__()

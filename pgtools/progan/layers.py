@@ -1,7 +1,8 @@
-"""What both networks are made of: equalized convolutions, pixel norm, minibatch standard deviation, scaling by two.
+"""What both networks are made of: equalized layers, pixel norm, minibatch standard deviation, scaling by two.
 
-Weights are stored as N(0, 1) numbers and scaled at run time by gain/√fan_in (equalized learning rate), so that Adam
-moves every layer by the same share of its range. Source: Karras et al. 2018, sections 3 and 4, appendix A.
+Weights are stored as N(0, 1) numbers and scaled at run time by gain/√fan_in (equalized learning rate), so
+that Adam moves every layer by the same share of its range. Source: Karras et al. 2018, sections 3 and 4,
+appendix A.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ def activate(x: Tensor) -> Tensor:
 
 
 def pixel_norm(x: Tensor) -> Tensor:
-    """Return x / sqrt(mean(x²) + 1e-8), the mean over dimension 1: channels of a pixel, or numbers of a latent."""
+    """Return x / sqrt(mean(x²) + 1e-8), the mean over dimension 1: a pixel's channels, a latent's numbers."""
     return x * torch.rsqrt(x.square().mean(dim=1, keepdim=True) + EPSILON)
 
 
@@ -47,7 +48,7 @@ def enlarge(images: Tensor, resolution: int) -> Tensor:
 
 
 def fade(images: Tensor, weight: float) -> Tensor:
-    """Return (1 − weight)·images + weight·(their 2×2 means, repeated): the real images while a level fades in."""
+    """Return (1 − weight)·images + weight·(their 2×2 means, repeated): the reals while a level fades in."""
     return torch.lerp(images, upsample(downsample(images)), weight) if weight else images
 
 
@@ -66,9 +67,9 @@ def minibatch_stddev(x: Tensor, group: int) -> Tensor:
     group = min(group, count)
     if count % group:
         raise InputError(f"A minibatch of {count} does not divide into groups of {group}.")
-    grouped = x.float().unflatten(0, (group, count // group))
+    grouped = x.reshape(group, count // group, *x.shape[1:])
     deviation = (grouped.var(dim=0, unbiased=False) + EPSILON).sqrt().mean(dim=(1, 2, 3))
-    channel = deviation.repeat(group).to(x.dtype)[:, None, None, None].expand(-1, 1, height, width)
+    channel = deviation.repeat(group)[:, None, None, None].expand(-1, 1, height, width)
     return torch.cat([x, channel], dim=1)
 
 
@@ -111,7 +112,7 @@ class DenseTo4x4(Equalized):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return W·x reshaped in the order C, H, W, plus the bias."""
-        return F.linear(x, self.scaled()).unflatten(1, (-1, 4, 4)) + self.bias[:, None, None]
+        return F.linear(x, self.scaled()).reshape(len(x), -1, 4, 4) + self.bias[:, None, None]
 
 
 class Conv(Equalized):
@@ -128,8 +129,8 @@ class Conv(Equalized):
 class UpConv(Conv):
     """Nearest 2× upsampling, then a 3×3 convolution: (N, in, H, W) -> (N, out, 2H, 2W).
 
-    Fused, it is one transposed convolution: repeating a pixel 2×2 and convolving is spreading it by the kernel
-    summed over its four shifts. The numbers are the same; 4 products a pixel in place of 9.
+    Fused, it is one transposed convolution: repeating a pixel 2×2 and convolving is spreading it by the
+    kernel summed over its four shifts. The numbers are the same; 4 products a pixel in place of 9.
     """
 
     def __init__(self, inputs: int, outputs: int, *, fused: bool) -> None:
@@ -148,8 +149,8 @@ class UpConv(Conv):
 class DownConv(Conv):
     """3×3 convolution, leaky ReLU and 2×2 means: (N, in, H, W) -> (N, out, H/2, W/2).
 
-    Convention: the plain form pools last, as the paper has it. The fused form is one strided convolution that pools
-    before bias and activation, as the authors' released trainer has it: other numbers.
+    Convention: the plain form pools last, as the paper has it. The fused form is one strided convolution that
+    pools before bias and activation, as the authors' released trainer has it: other numbers.
     """
 
     def __init__(self, inputs: int, outputs: int, *, fused: bool) -> None:
@@ -164,14 +165,14 @@ class DownConv(Conv):
 
 
 def four_shifts(kernel: Tensor) -> Tensor:
-    """Return the sum of a kernel's four shifts by 0 or 1 pixel: (…, 3, 3) -> (…, 4, 4), a full 2×2 box filter."""
+    """Return the sum of a kernel's four shifts by 0 or 1 pixel: (…, 3, 3) -> (…, 4, 4)."""
     padded = F.pad(kernel, (1, 1, 1, 1))
     return padded[..., 1:, 1:] + padded[..., :-1, 1:] + padded[..., 1:, :-1] + padded[..., :-1, :-1]
 
 
 @torch.no_grad()
 def initialise(network: nn.Module, seed: int, name: str) -> None:
-    """Fill weights with N(0, 1), each from its own stream named by seed, network and parameter; biases with 0."""
+    """Fill weights with N(0, 1), each from a stream named by seed, network and parameter; biases with 0."""
     for key, parameter in network.named_parameters():
         if key.endswith("weight"):
             generator = torch.Generator().manual_seed(integer_seed(seed, "weights", name, key))

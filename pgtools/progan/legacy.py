@@ -1,8 +1,8 @@
 """The authors' saved networks, read without running anything from the file.
 
-A snapshot of theirs is a pickle of (G, D, Gs), and a pickle is a program. The reader here knows a closed list of names
-and answers each with a stand-in that only keeps what it is given; any other name refuses the file. The text of their
-Python module, which such a file also carries, is never looked at.
+A snapshot of theirs is a pickle of (G, D, Gs), and a pickle is a program. The reader here knows a closed list
+of names and answers each with a stand-in that only keeps what it is given; any other name refuses the file.
+The text of their Python module, which such a file also carries, is never looked at.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ BLOCK_LAYERS = {"Conv0": "conv0", "Conv0_up": "conv0", "Conv1": "conv1", "Conv1_
 
 @dataclass(frozen=True)
 class LegacyNetworks:
-    """The three networks of an authors' snapshot, in evaluation mode, and the level of detail they had reached."""
+    """The three networks of a snapshot, in evaluation mode, and the level of detail they had reached."""
 
     generator: Generator
     discriminator: Discriminator
@@ -86,7 +86,7 @@ class _Array:
 class LegacyUnpickler(pickle.Unpickler):
     """Builds numbers, texts, containers, arrays and `SavedNetwork`s, and refuses every other name.
 
-    What it hands out are bound methods and classes with their own `__setstate__`, which a file cannot alter.
+    What it hands out are bound methods and classes with a `__setstate__` of their own: a file cannot alter them.
     """
 
     def find_class(self, module: str, name: str) -> Any:
@@ -126,7 +126,8 @@ def read_legacy(path: Path) -> LegacyNetworks:
     """Return the networks of a snapshot that the authors' released trainer saved.
 
     Raises:
-        InputError: the file cannot be read, is no such snapshot, or asks for anything but numbers and containers.
+        InputError: the file cannot be read, is no such snapshot, or asks for anything but numbers and
+            containers.
     """
     generator, discriminator, average = (_state(network, path) for network in _unpickle(path))
     try:
@@ -148,7 +149,8 @@ def _unpickle(path: Path) -> tuple[Any, Any, Any]:
         raise InputError(f"{path}: cannot be read ({error.strerror}).") from None
     except Exception as error:  # a damaged or hostile pickle can raise anything; none of it may pass
         raise InputError(
-            f"{path} is no snapshot of the authors' ({error}).", hint="It was refused before anything in it could run."
+            f"{path} is no snapshot of the authors' ({error}).",
+            hint="It was refused before anything in it could run.",
         ) from None
     if not isinstance(found, (tuple, list)) or len(found) != 3:
         raise InputError(f"{path} holds {type(found).__name__}; expected the three networks (G, D, Gs).")
@@ -184,7 +186,7 @@ def _variables(state: dict[str, Any]) -> dict[str, NDArray[Any]]:
 
 
 def _architecture(words: dict[str, Any], variables: dict[str, NDArray[Any]]) -> Architecture:
-    """The shape that their keyword arguments describe; what they leave out has the default of their functions."""
+    """The shape that their keyword arguments describe; what they leave out has their functions' default."""
     for name, value in FIXED.items():
         if words.get(name, value) != value:
             raise ValueError(f"{name} is {words[name]}; only {value} is known here")
@@ -204,7 +206,7 @@ def _architecture(words: dict[str, Any], variables: dict[str, NDArray[Any]]) -> 
 
 
 def _our_name(name: str, resolution: int) -> str:
-    """"8x8/Conv0_up/weight" -> "blocks.8.conv0.weight", "ToRGB_lod0/bias" -> "to_rgb.32.bias"."""
+    """Return 8x8/Conv0_up/weight as blocks.8.conv0.weight, ToRGB_lod0/bias as to_rgb.32.bias."""
     if found := re.fullmatch(r"(To|From)RGB_lod(\d+)/(weight|bias)", name):
         side, lod, part = found.groups()
         return f"{side.lower()}_rgb.{resolution >> int(lod)}.{part}"

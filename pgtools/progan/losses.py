@@ -1,7 +1,7 @@
 """The losses, as functions of networks and images: no optimizers, no random numbers, no state.
 
-A loss is two things: what the discriminator minimises over reals and fakes, and what the generator minimises over the
-scores of its fakes.
+A loss is two things: what the discriminator minimises over reals and fakes, and what the generator minimises
+over the scores of its fakes.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ class DiscriminatorFigures:
 
     Attributes:
         loss: the sum to minimise.
-        wasserstein: E[D(real)] − E[D(fake)], the estimated distance; grows apart, then falls as fakes get better.
+        wasserstein: E[D(real)] − E[D(fake)], the estimated distance; grows apart, then falls as fakes get
+            better.
         gradient_penalty: E[(‖∇D(mix)‖₂ − target)²] / target², before its weight.
     """
 
@@ -34,7 +35,8 @@ class DiscriminatorFigures:
 class WganGp:
     """Wasserstein loss with gradient penalty and drift.
 
-    Discriminator: E[D(fake)] − E[D(real)] + λ·E[(‖∇D(mix)‖₂ − γ)²]/γ² + ε·E[D(real)²]; generator: −E[D(G(z))].
+    Discriminator: E[D(fake)] − E[D(real)] + λ·E[(‖∇D(mix)‖₂ − γ)²]/γ² + ε·E[D(real)²]; generator:
+    −E[D(G(z))].
 
     Attributes:
         gp_weight: λ.
@@ -48,14 +50,13 @@ class WganGp:
     gp_target: float = 1.0
     drift_weight: float = 0.001
 
-    def discriminator(
-        self, critic: Critic, reals: Tensor, fakes: Tensor, shares: Tensor
-    ) -> DiscriminatorFigures:
+    def discriminator(self, critic: Critic, reals: Tensor, fakes: Tensor, shares: Tensor) -> DiscriminatorFigures:
         """Return the discriminator's loss and its parts.
 
         Args:
             critic: images (N, C, L, L) -> scores (N,).
-            reals, fakes: the images, same shape.
+            reals: (N, C, L, L).
+            fakes: as many, same shape.
             shares: (N,) in [0, 1), each mixed image's share of the fake.
         """
         real_scores, fake_scores = critic(reals), critic(fakes)
@@ -74,10 +75,11 @@ class WganGp:
 def gradient_penalty(critic: Critic, images: Tensor, target: float) -> Tensor:
     """Return E[(‖∇D(x)‖₂ − target)²] / target², differentiable in the critic's parameters.
 
-    The gradient is that of the sum of scores with respect to the images: with the minibatch standard deviation, a
-    score also depends on the other images of its group.
+    The gradient is that of the sum of scores with respect to the images: with the minibatch standard
+    deviation, a score also depends on the other images of its group.
     """
     images = images.detach().requires_grad_()
     (gradient,) = torch.autograd.grad(critic(images).sum(), images, create_graph=True)
-    norms = torch.linalg.vector_norm(gradient.flatten(1), dim=1)
-    return (norms - target).square().mean() / target**2
+    norms: Tensor = torch.linalg.vector_norm(gradient.flatten(1), dim=1)
+    penalty: Tensor = (norms - target).square().mean() / target**2
+    return penalty

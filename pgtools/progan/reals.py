@@ -19,7 +19,7 @@ READ_AT_ONCE = 256
 class Reals:
     """Batches of real images in an order that the seed and the number of images shown determine.
 
-    Every epoch is a permutation of its own, so a resumed run meets the images that an uninterrupted one would.
+    Every epoch is a permutation of its own, so a resumed run meets the same images as an uninterrupted one.
 
     Args:
         source: where the images come from.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from torch import Tensor
 
 from pgtools.errors import InputError
 from pgtools.imaging.conventions import quantise
+from pgtools.imaging.grid import tile
 from pgtools.imaging.photo import encode_png
 from pgtools.progan.checkpoint import Snapshot, read_snapshot
 from pgtools.progan.folder import SNAPSHOT_SUFFIX, RunFolder, is_run
@@ -34,8 +34,9 @@ WRITTEN_AT_ONCE = 64
 class GeneratorSource(ImageSource):
     """The images of a generator as a source like any other: any metric takes it.
 
-    Convention: while a run still grows, images are nearest-enlarged to the full resolution. Convolution libraries sum
-    in another order for other batch sizes, so a channel may differ by 1 of 255 between batch sizes and devices.
+    Convention: while a run still grows, images are nearest-enlarged to the full resolution. Convolution
+    libraries sum in another order for other batch sizes, so a channel may differ by 1 of 255 between batch
+    sizes and devices.
 
     Args:
         snapshot: the generator and how far it had grown.
@@ -90,20 +91,6 @@ def images_of(generator: Generator, latents: Tensor, lod: float) -> NDArray[np.u
     return quantise(pixels)
 
 
-def grid(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return uint8 (N, 3, R, R) tiled row by row into one (rows·R, columns·R, 3), as square as N allows.
-
-    Places left over stay black.
-    """
-    count, _, height, width = images.shape
-    columns = math.ceil(math.sqrt(count))
-    rows = math.ceil(count / columns)
-    sheet = np.zeros((rows * columns, 3, height, width), np.uint8)
-    sheet[:count] = images
-    tiles = sheet.reshape(rows, columns, 3, height, width).transpose(0, 3, 1, 4, 2)
-    return np.ascontiguousarray(tiles.reshape(rows * height, columns * width, 3))
-
-
 def grid_count(resolution: int) -> int:
     """Return how many images a grid of a run shows: 64 up to 128², fewer above, 4 at least."""
     return max(2, min(8, 1024 // resolution)) ** 2
@@ -128,9 +115,7 @@ def open_generator(
         InputError: there is no snapshot, it is damaged, or no count is given.
     """
     if count is None:
-        raise InputError(
-            f"{path} holds a generator, which makes any number of images.", hint="Pass --num-images N."
-        )
+        raise InputError(f"{path} holds a generator, which makes any number of images.", hint="Pass --num-images N.")
     return GeneratorSource(_read(path, snapshot), name=str(path), count=count, seed=seed, device=device)
 
 
@@ -150,14 +135,12 @@ def write_images(source: ImageSource, folder: Path) -> None:
         for start in range(0, len(source), WRITTEN_AT_ONCE):
             chunk = range(start, min(start + WRITTEN_AT_ONCE, len(source)))
             for i, image in zip(chunk, source.read(chunk), strict=True):
-                (aside / f"{i:06d}.png").write_bytes(
-                    encode_png(np.ascontiguousarray(image.transpose(1, 2, 0)))
-                )
+                (aside / f"{i:06d}.png").write_bytes(encode_png(np.ascontiguousarray(image.transpose(1, 2, 0))))
             advance(len(chunk))
         remove(folder)
 
 
 def write_grid(source: ImageSource, file: Path) -> None:
-    """Write all images into one PNG, as `grid` tiles them."""
+    """Write all images into one PNG, as square as their number allows."""
     with written_aside(file) as aside:
-        aside.write_bytes(encode_png(grid(source.read(range(len(source))))))
+        aside.write_bytes(encode_png(tile(source.read(range(len(source))))))

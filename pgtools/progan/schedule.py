@@ -1,7 +1,7 @@
 """How far the networks have grown after so many images: level of detail, minibatch, learning rate.
 
-Phases, counted in real images shown: stable at 4×4, fade to 8×8, stable at 8×8, fade to 16×16, … and stable at full
-resolution until the end. Source: Karras et al. 2018, section 2 and appendix A.
+Phases, counted in real images shown: stable at 4×4, fade to 8×8, stable at 8×8, fade to 16×16, … and stable
+at full resolution until the end. Source: Karras et al. 2018, section 2 and appendix A.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ class Stage:
     """Where training stands.
 
     Attributes:
-        lod: level of detail, from log2(resolution / 4) down to 0; its fraction is the weight of the lower level.
+        lod: level of detail, from log2(resolution / 4) down to 0; its fraction is the weight of the lower
+            level.
         resolution: the upper live level, in pixels.
         minibatch: images a step.
         learning_rate: Adam's step.

@@ -1,4 +1,4 @@
-"""One training step: the discriminator learns from reals and fakes, then the generator from the discriminator."""
+"""One training step: the discriminator learns from reals and fakes, then the generator from its judgement."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def discriminator_step(
         fakes = generator(draws.latents("discriminator", len(reals), generator.shape.latent), lod)
     figures = loss.discriminator(lambda x: discriminator(x, lod)[0], reals, fakes, draws.shares(len(reals)))
     adam.zero_grad()
-    figures.loss.backward()
+    torch.autograd.backward(figures.loss)
     adam.step()
     return torch.stack([figures.loss.detach(), figures.wasserstein, figures.gradient_penalty])
 
@@ -94,7 +94,7 @@ def generator_step(
     fakes = generator(draws.latents("generator", count, generator.shape.latent), lod)
     value = loss.generator(discriminator(fakes, lod)[0])
     adam.zero_grad()
-    value.backward()
+    torch.autograd.backward(value)
     adam.step()
     discriminator.requires_grad_(True)
     return value.detach()

@@ -1,7 +1,7 @@
 """The training run: from a source of images and settings to a run folder, in as many sittings as it takes.
 
-Everything random is named by the seed and the number of images shown, so a run that was stopped anywhere, mid-fade or by
-SIGKILL, goes on from its last checkpoint just as if it had not been (bit for bit on one CPU).
+Everything random is named by the seed and the number of images shown, so a run that was stopped anywhere,
+mid-fade or by SIGKILL, goes on from its last checkpoint just as if it had not been (bit for bit on one CPU).
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import torch
 
 from pgtools import __version__
 from pgtools.errors import InputError, PgtoolsError, UsageError
+from pgtools.imaging.grid import tile
 from pgtools.progan.checkpoint import Snapshot, read_checkpoint, write_checkpoint, write_snapshot
 from pgtools.progan.config import TrainSettings
 from pgtools.progan.discriminator import Discriminator
@@ -29,7 +30,7 @@ from pgtools.progan.generator import Generator
 from pgtools.progan.layers import parameter_count
 from pgtools.progan.losses import WganGp
 from pgtools.progan.reals import Reals
-from pgtools.progan.sampling import GeneratorSource, grid, grid_count
+from pgtools.progan.sampling import GeneratorSource, grid_count
 from pgtools.progan.schedule import Stage, crossed, stage_at, total_images
 from pgtools.progan.step import (
     FIGURES,
@@ -137,7 +138,7 @@ def resumed_settings(run: Path, chosen: dict[str, Any]) -> TrainSettings:
 
 
 class Trainer:
-    """A run in memory: networks, optimizers, progress; `run` does the work, `restore` takes up a checkpoint."""
+    """A run in memory: networks, optimizers, progress. `restore` takes up a checkpoint, `run` trains."""
 
     def __init__(
         self,
@@ -217,8 +218,8 @@ class Trainer:
         found = figures.double().tolist()
         if not all(map(math.isfinite, found)):
             raise PgtoolsError(
-                f"The loss is no longer a finite number at {progress.images / 1000:.1f} kimg (lod {stage.lod:.2f}).",
-                hint=f"{self.folder.checkpoint} is the last good state; try a lower --learning-rate in a new run.",
+                f"The loss is not finite at {progress.images / 1000:.1f} kimg (lod {stage.lod:.2f}).",
+                hint=f"{self.folder.checkpoint} is the last good state; a lower --learning-rate may help.",
             )
         progress.sums = tuple(a + b for a, b in zip(progress.sums, found, strict=True))
         progress.steps += self.settings.minibatch_repeats
@@ -236,9 +237,7 @@ class Trainer:
                 networks, self.optimizers.discriminator, reals, stage.lod, loss=self.loss, draws=draws
             )
             self.progress.images += size
-        fooled = generator_step(
-            networks, self.optimizers.generator, size, stage.lod, loss=self.loss, draws=draws
-        )
+        fooled = generator_step(networks, self.optimizers.generator, size, stage.lod, loss=self.loss, draws=draws)
         update_average(networks, self.settings.ema)
         return torch.cat([fooled[None], judged])
 
@@ -256,7 +255,7 @@ class Trainer:
             self._log()
         if last or crossed(before, now, settings.grid_kimg):
             count = grid_count(self.resolution)
-            self.folder.write_grid(f"fakes-{now:09d}", grid(self._images(count).read(range(count))))
+            self.folder.write_grid(f"fakes-{now:09d}", tile(self._images(count).read(range(count))))
         if last or crossed(before, now, settings.snapshot_kimg):
             snapshot = Snapshot(self.networks.average, self.stage.lod, now)
             write_snapshot(self.folder.snapshot(now), snapshot)
@@ -269,9 +268,7 @@ class Trainer:
     def _log(self) -> None:
         stage, progress = self.stage, self.progress
         means = {name: total / progress.steps for name, total in zip(FIGURES, progress.sums, strict=True)}
-        rate = (progress.images - progress.since_images) / max(
-            progress.seconds - progress.since_seconds, 1e-9
-        )
+        rate = (progress.images - progress.since_images) / max(progress.seconds - progress.since_seconds, 1e-9)
         line = {
             "images": progress.images,
             "kimg": progress.images / 1000,
@@ -296,18 +293,15 @@ class Trainer:
     def _write_reals(self) -> None:
         count = min(grid_count(self.resolution), len(self.source))
         chosen = stream(self.settings.seed, "grid").permutation(len(self.source))[:count]
-        self.folder.write_grid("reals", grid(self.source.read(chosen.tolist())))
+        self.folder.write_grid("reals", tile(self.source.read(chosen.tolist())))
 
     def _checkpoint(self) -> None:
         networks, optimizers = self.networks, self.optimizers
         state = {
             "networks": {
-                name: getattr(networks, name).state_dict()
-                for name in ("generator", "discriminator", "average")
+                name: getattr(networks, name).state_dict() for name in ("generator", "discriminator", "average")
             },
-            "optimizers": {
-                name: getattr(optimizers, name).state_dict() for name in ("generator", "discriminator")
-            },
+            "optimizers": {name: getattr(optimizers, name).state_dict() for name in ("generator", "discriminator")},
             "progress": dataclasses.asdict(self.progress),
         }
         write_checkpoint(self.folder.checkpoint, state)

@@ -123,7 +123,8 @@ def _facts(run: Run) -> list[Fact]:
         facts.append(Fact("Data set", f"{run.data['count']:,}", "images"))
     sizes: list[Any] = [run.parameters.get(network) for network in ("generator", "discriminator")]
     if all(map(_is_number, sizes)):
-        facts.append(Fact("Parameters, G + D", " + ".join(map(_millions, sizes))))
+        unit, size = ("million", 1e6) if max(sizes) >= 1e6 else ("thousand", 1e3)
+        facts.append(Fact("Parameters, G + D", " + ".join(f"{count / size:.3g}" for count in sizes), unit))
     return facts
 
 
@@ -281,7 +282,7 @@ def _title(result: MetricResult, knowledge: Knowledge) -> tuple[str, str]:
 
 
 def _part(part: str) -> str:
-    return f"{part}²" if part.isascii() and part.isdigit() else "" if part == "value" else part
+    return f"{part}²" if part.isascii() and part.isdigit() else part
 
 
 def _protocol(result: MetricResult) -> list[Row]:
@@ -356,12 +357,6 @@ def _is_number(value: Any) -> bool:
 
 def _kimg(kimg: float) -> str:
     return f"{kimg:,.1f}".removesuffix(".0")
-
-
-def _millions(count: float) -> str:
-    return (
-        f"{count / 1e6:.3g} M" if count >= 1e6 else f"{count / 1e3:.3g} k" if count >= 1e3 else f"{count:.0f}"
-    )
 
 
 def _duration(seconds: float) -> str:

@@ -32,7 +32,7 @@ INK, MUTED, RULE = (_BY_NAME[name] for name in ("ink", "muted", "rule"))
 # Inches; drawn about 1.3 times as large on a desktop, at its size on a phone.
 _SIZE = (4.6, 2.55)
 # Fixed, so that the axes of neighbouring figures stand in line whatever their numbers are.
-_MARGINS = {"left": 0.145, "right": 0.975, "bottom": 0.165, "top": 0.935, "hspace": 0.09}
+_MARGINS = {"left": 0.13, "right": 0.975, "bottom": 0.165, "top": 0.935, "hspace": 0.09}
 _MOST_POINTS = 400
 _RC: dict[str, Any] = {
     "svg.fonttype": "none",
@@ -84,7 +84,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Phase:
-    """Training at one live resolution: from `start` it fades in until `faded`, is stable until `end` (kimg)."""
+    """Training at one live resolution: fading in from `start` to `faded`, then stable to `end` (kimg)."""
 
     resolution: int
     start: float
@@ -126,7 +126,7 @@ def curves(
         lines: what to draw, in the order of the legend.
         ylabel: quantity and unit.
         schedule: phases for the strip along the top; may be empty.
-        log: logarithmic y axis; values that are not positive become gaps.
+        log: logarithmic y axis, where values that are not positive become gaps; linear if none is positive.
     """
     options: Any = {**_DEFAULTS, **_RC, "svg.hashsalt": name}
     with mpl.rc_context(options):
@@ -150,7 +150,7 @@ def curves(
 def thinned(
     x: NDArray[np.float64], y: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return at most 400 points: means over equal runs of ticks, NaN left out; short curves stay as they are."""
+    """Return at most 400 points: means over equal runs of ticks, NaN left out; a short one stays as it is."""
     if len(x) <= _MOST_POINTS:
         return x, y
     groups = np.array_split(np.arange(len(x)), _MOST_POINTS)
@@ -160,6 +160,7 @@ def thinned(
 
 
 def _draw_lines(axes: Axes, lines: Sequence[Line], *, log: bool) -> None:
+    log = log and any((line.y > 0).any() for line in lines)
     if log:
         axes.set_yscale("log", nonpositive="mask")
     for line in lines:
@@ -182,10 +183,10 @@ def _draw_lines(axes: Axes, lines: Sequence[Line], *, log: bool) -> None:
 
 def _draw_strip(axes: Axes, schedule: Sequence[Phase]) -> None:
     """Draw the live resolution along the top: a wedge while it fades in, a block while it is stable."""
-    for phase, after in zip(schedule, [*schedule[1:], None], strict=True):
+    for i, phase in enumerate(schedule):
         colour = _BY_NAME[f"level-{min(8, int(math.log2(phase.resolution)) - 2)}"]
         # Each block reaches below the wedge of the next, so that no seam shows between them.
-        end = after.faded if after else phase.end
+        end = schedule[i + 1].faded if i + 1 < len(schedule) else phase.end
         axes.fill([phase.start, end, end, phase.faded], [0, 0, 1, 1], color=colour, linewidth=0)
         if phase.end - phase.start > 0.055 * schedule[-1].end:
             x, text = (phase.start + phase.end) / 2, f"{phase.resolution}²"

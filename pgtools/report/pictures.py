@@ -43,8 +43,8 @@ def picture(
     """Return a uint8 RGB image (H, W, 3) as a WebP of at most `budget` bytes (LARGE or SMALL).
 
     A larger image is averaged down (box filter, which keeps the blocks of nearest-enlarged pixels clean); a
-    smaller one is enlarged by whole pixels, so that browsers have nothing to blur. Lossless where that fits the
-    budget, else at the best quality that does.
+    smaller one is enlarged by whole pixels, so that browsers have nothing to blur. Lossless where that fits
+    the budget, else at the best quality that does.
     """
     fitted = _fit(image, _SIDES[budget])
     data = _encode(fitted, budget)

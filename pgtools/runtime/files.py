@@ -104,9 +104,7 @@ def folder_lock(folder: Path) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("a+b") as handle:
         if not _try_lock(handle.fileno()):
-            raise OutputError(
-                f"{folder} is in use by another pgtools.", hint="Wait for it, or name another folder."
-            )
+            raise OutputError(f"{folder} is in use by another pgtools.", hint="Wait for it, or name another folder.")
         yield
 
 

@@ -34,9 +34,7 @@ class Journal:
                 self._database.execute("CREATE TABLE IF NOT EXISTS done (key TEXT PRIMARY KEY, outcome TEXT NOT NULL)")
             self._check_settings(settings)
         except sqlite3.DatabaseError as error:
-            raise InputError(
-                f"{path} is damaged ({error}).", hint=f"Delete {path.parent} and start again."
-            ) from None
+            raise InputError(f"{path} is damaged ({error}).", hint=f"Delete {path.parent} and start again.") from None
 
     def done(self) -> dict[str, dict[str, Any]]:
         """Return key → outcome of everything finished so far."""
@@ -51,7 +49,9 @@ class Journal:
     def __enter__(self) -> Journal:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._database.close()
 
     def _check_settings(self, settings: dict[str, Any]) -> None:

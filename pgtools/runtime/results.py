@@ -52,9 +52,7 @@ def result_from_dict(value: Any, *, where: str) -> MetricResult:
         InputError: the value is no metric result, or of a newer version.
     """
     if not isinstance(value, dict) or value.get("format") != FORMAT:
-        raise InputError(
-            f"{where} is not a metric result.", hint="Make one with e.g. `pgtools swd … --json`."
-        )
+        raise InputError(f"{where} is not a metric result.", hint="Make one with e.g. `pgtools swd … --json`.")
     if value.get("version") != VERSION:
         raise InputError(f"{where} has result version {value.get('version')}; this pgtools reads {VERSION}.")
     if fault := _fault(value):

@@ -9,7 +9,6 @@ from pathlib import Path, PurePosixPath
 from pgtools.errors import InputError
 from pgtools.imaging.photo import SUFFIXES
 from pgtools.stores.folder import EncodedImages
-from pgtools.stores.source import ImageSource
 
 # An encoded image larger than this is no image of a data set; a ZIP can announce any size.
 MAX_MEMBER_BYTES = 1 << 28
@@ -38,15 +37,17 @@ class ImageArchive(EncodedImages):
         with self._lock:
             try:
                 return self._zip.read(member)
-            except (zipfile.BadZipFile, OSError, EOFError, RuntimeError, NotImplementedError, ValueError) as error:
+            except (
+                zipfile.BadZipFile,
+                OSError,
+                EOFError,
+                RuntimeError,
+                NotImplementedError,
+                ValueError,
+            ) as error:
                 raise InputError(f"{self.name}/{member} is damaged ({error}).") from None
 
 
 def recognises(path: Path) -> bool:
     """Return whether `path` is a ZIP file."""
     return path.is_file() and zipfile.is_zipfile(path)
-
-
-def open(path: Path) -> ImageSource:
-    """Open a ZIP of images."""
-    return ImageArchive(path)

@@ -42,7 +42,7 @@ class EncodedImages(ImageSource):
         for i, image in zip(indices, images, strict=True):
             if image.shape[-1] != self.resolution:
                 raise InputError(
-                    f"{self.name}/{self.members[i]} is {image.shape[-1]}² pixels; the first image is {self.resolution}².",
+                    f"{self.name}/{self.members[i]} is {image.shape[-1]}² pixels; the first is {self.resolution}².",
                     hint="All images of a source have one size.",
                 )
         return np.stack(images) if images else np.zeros((0, 3, self.resolution, self.resolution), np.uint8)
@@ -86,14 +86,7 @@ def recognises(path: Path) -> bool:
     return path.is_dir()
 
 
-def open(path: Path) -> ImageSource:
-    """Open a folder of images."""
-    return ImageFolder(path)
-
-
-def in_threads(
-    function: Callable[[int], NDArray[np.uint8]], indices: Sequence[int]
-) -> list[NDArray[np.uint8]]:
+def in_threads(function: Callable[[int], NDArray[np.uint8]], indices: Sequence[int]) -> list[NDArray[np.uint8]]:
     """Return `[function(i) for i in indices]`, over this process's cores: decoders release the interpreter lock."""
     if len(indices) < 4:
         return [function(i) for i in indices]

@@ -72,7 +72,7 @@ class Hdf5Store(ImageSource):
 
     def _read_stored(self, indices: Sequence[int], level: int) -> NDArray[np.uint8]:
         wanted = np.asarray(indices, dtype=np.int64)
-        if wanted.size and not (0 <= wanted.min() and wanted.max() < self._count):
+        if wanted.size and not (wanted.min() >= 0 and wanted.max() < self._count):
             raise InputError(f"{self.name} holds {self._count} images; index {wanted.max()} was asked for.")
         # h5py takes ascending indices without repeats.
         ascending, places = np.unique(wanted, return_inverse=True)
@@ -124,7 +124,9 @@ class Hdf5Writer:
     def __enter__(self) -> Hdf5Writer:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if kind is None:
             header = Header(len(self._hashes), self._levels, content_hash(self._hashes), codec="raw")
             self._file.attrs[layout.HDF5_HEADER] = header.to_json()
@@ -139,11 +141,6 @@ def labels_path(path: Path) -> Path:
 def recognises(path: Path) -> bool:
     """Return whether `path` is an HDF5 file."""
     return path.is_file() and bool(h5py.is_hdf5(path))
-
-
-def open(path: Path) -> ImageSource:
-    """Open an HDF5 store."""
-    return Hdf5Store(path)
 
 
 def _read_labels(path: Path, count: int) -> NDArray[np.int64] | None:

@@ -112,7 +112,10 @@ class LmdbWriter:
     def append(self, pyramid: dict[int, NDArray[np.uint8]], record: Record) -> None:
         """Add one image: level → uint8 (3, level, level) for every level, and what is known of it."""
         index = len(self._hashes)
-        items = [(layout.lmdb_image_key(level, index), encode_png(pyramid[level].transpose(1, 2, 0))) for level in self._levels]
+        items = [
+            (layout.lmdb_image_key(level, index), encode_png(pyramid[level].transpose(1, 2, 0)))
+            for level in self._levels
+        ]
         items.append((layout.lmdb_record_key(index), json.dumps(asdict(record), sort_keys=True).encode()))
         self._put(items)
         self._hashes.append(record.sha256)
@@ -120,7 +123,9 @@ class LmdbWriter:
     def __enter__(self) -> LmdbWriter:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if kind is None:
             header = Header(len(self._hashes), self._levels, content_hash(self._hashes), codec="png")
             count = str(len(self._hashes)).encode()
@@ -144,11 +149,6 @@ class LmdbWriter:
 def recognises(path: Path) -> bool:
     """Return whether `path` is an LMDB folder."""
     return (path / "data.mdb").is_file()
-
-
-def open(path: Path) -> ImageSource:
-    """Open an LMDB store."""
-    return LmdbStore(path)
 
 
 # LMDB refuses to open one file twice in a process, so stores of the same file share its environment. Read-only and

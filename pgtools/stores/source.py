@@ -136,13 +136,20 @@ def open_source(path: Path) -> ImageSource:
     Raises:
         InputError: nothing is there, or it holds no images that pgtools reads.
     """
-    from pgtools.stores import archive, folder, hdf5, lmdb  # each of them builds on this file
+    # Each of them builds on this file, so they cannot be imported at its top.
+    from pgtools.stores import archive, folder, hdf5, lmdb
 
     if not path.exists():
         raise InputError(f"{path} does not exist.", hint="Name a folder, a ZIP, an LMDB or an HDF5 file of images.")
-    for opener in (lmdb, hdf5, archive, folder):
-        if opener.recognises(path):
-            return opener.open(path)
+    for recognises, open_ in (
+        (lmdb.recognises, lmdb.LmdbStore),
+        (hdf5.recognises, hdf5.Hdf5Store),
+        (archive.recognises, archive.ImageArchive),
+        (folder.recognises, folder.ImageFolder),
+    ):
+        if recognises(path):
+            return open_(path)
     raise InputError(
-        f"{path} is no image source.", hint="pgtools reads LMDB and HDF5 stores, ZIP archives and folders of images."
+        f"{path} is no image source.",
+        hint="pgtools reads LMDB and HDF5 stores, ZIP archives and folders of images.",
     )

@@ -51,10 +51,10 @@ def write_stores(
         writers: list[LmdbWriter | Hdf5Writer] = []
         for path in paths:
             aside = stack.enter_context(written_aside(path))
-            lmdb = path.suffix == ".lmdb"
-            writers.append(
-                stack.enter_context(LmdbWriter(aside, resolution) if lmdb else Hdf5Writer(aside, resolution, count))
-            )
+            if path.suffix == ".lmdb":
+                writers.append(stack.enter_context(LmdbWriter(aside, resolution)))
+            else:
+                writers.append(stack.enter_context(Hdf5Writer(aside, resolution, count)))
         for name, image in images:
             pyramid = mean_pyramid(image)
             record = Record(name=name, sha256=image_hash(image))

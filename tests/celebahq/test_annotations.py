@@ -8,8 +8,9 @@ from pgtools.errors import InputError
 
 NAMES = ["000001.jpg", "000002.jpg"]
 COLUMNS = "lefteye_x lefteye_y righteye_x righteye_y nose_x nose_y leftmouth_x leftmouth_y rightmouth_x rightmouth_y"
-TEXT = f"2\n{COLUMNS}\n000001.jpg  165  184  244  176  196  249  194  271  266  260\n000002.jpg 140 204 220 204 168 254 146 289 226 289\n"
-CSV = f"image_id,{COLUMNS.replace(' ', ',')}\n000001.jpg,165,184,244,176,196,249,194,271,266,260\n000002.jpg,140,204,220,204,168,254,146,289,226,289\n"
+ROWS = ["000001.jpg 165 184 244 176 196 249 194 271 266 260", "000002.jpg 140 204 220  204 168 254 146 289 226 289"]
+TEXT = "\n".join(["2", COLUMNS, *ROWS, ""])
+CSV = "\n".join(["image_id," + ",".join(COLUMNS.split()), *(",".join(row.split()) for row in ROWS), ""])
 
 
 def photos(folder: Path) -> None:

@@ -214,7 +214,13 @@ def test_facexlib_finds_the_annotated_points(shared, tmp_path) -> None:
             np.hypot(float(found[x]) - float(given[x]), float(found[y]) - float(given[y]))
             for x, y in zip(points[::2], points[1::2], strict=True)
         )
-        face = np.hypot(float(given["quad_tr_x"]) - float(given["quad_tl_x"]), float(given["quad_tr_y"]) - float(given["quad_tl_y"])) / 2
+        face = (
+            np.hypot(
+                float(given["quad_tr_x"]) - float(given["quad_tl_x"]),
+                float(given["quad_tr_y"]) - float(given["quad_tl_y"]),
+            )
+            / 2
+        )
         assert distance / face * 100 < 3, given["file"]
 
 

@@ -15,7 +15,7 @@ def compact_network(scale: int, seed: int = 0) -> dict[str, torch.Tensor]:
     """Random weights of Real-ESRGAN's compact architecture with two inner layers: the smallest that spandrel knows."""
     torch.manual_seed(seed)
     layers = {"body.0": (8, 3), "body.2": (8, 8), "body.4": (8, 8), "body.6": (3 * scale * scale, 8)}
-    state = {f"{name}.weight": torch.randn(shape + (3, 3)) * 0.1 for name, shape in layers.items()}
+    state = {f"{name}.weight": torch.randn((*shape, 3, 3)) * 0.1 for name, shape in layers.items()}
     state |= {f"{name}.bias": torch.zeros(shape[0]) for name, shape in layers.items()}
     return state | {f"body.{i}.weight": torch.full((8,), 0.2) for i in (1, 3, 5)}
 

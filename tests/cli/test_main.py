@@ -109,7 +109,7 @@ def test_doctor(pgtools) -> None:
     facts = json.loads(pgtools("doctor", "--json").out)
     assert facts["pgtools"] == __version__
     assert {"torch", "cuda", "free disk here", "weights in"} <= facts.keys()
-    assert f"pgtools:" in pgtools("doctor").out
+    assert "pgtools:" in pgtools("doctor").out
 
 
 def test_store_info(pgtools, tmp_path) -> None:

@@ -46,7 +46,8 @@ class TestMsssim:
 
     @pytest.mark.parametrize("side", [16, 32, 64, 128, 256, 512, 1024])
     def test_it_is_the_reference(self, side: int):
-        a, b = alike(side)
+        pairs = 3 if side < 512 else 1
+        a, b = (images[:pairs] for images in alike(side))
         # Both are float64; the reference convolves by FFT, whose rounding the small powers enlarge.
         expected = [reference.ms_ssim(p, q) for p, q in zip(a, b, strict=True)]
         assert max(expected) > 0.3
@@ -123,9 +124,7 @@ class TestPairs:
         images = smooth_images(6, 16)
         pairs = np.array([[0, 1], [2, 2], [5, 3], [1, 0]])
         told: list[int] = []
-        found = score_pairs(
-            ArraySource(images), pairs, batch=batch, device=torch.device("cpu"), advance=told.append
-        )
+        found = score_pairs(ArraySource(images), pairs, batch=batch, device=torch.device("cpu"), advance=told.append)
         np.testing.assert_array_equal(found, score(images[pairs[:, 0]], images[pairs[:, 1]]))
         assert found[1] == pytest.approx(1)
         assert sum(told) == 4
@@ -138,11 +137,12 @@ class TestStandardError:
         assert found == pytest.approx(scores.std(ddof=1) / 30**0.5)
 
     def test_it_is_the_scatter_of_the_mean_where_images_are_shared(self):
-        # A pair's score is the sum of its images' own parts: 20 images tell no more however they are paired.
-        rng, pairs = np.random.default_rng(0), draw_pairs(20, 200, 0)
-        trials = rng.normal(size=(400, 20))[:, pairs].sum(-1)
+        # A pair's score is the sum of its images' own parts: 60 images tell no more however they are paired.
+        rng, pairs = np.random.default_rng(0), draw_pairs(60, 600, 0)
+        trials = rng.normal(size=(1000, 60))[:, pairs].sum(-1)
         told = np.mean([standard_error(scores, pairs) for scores in trials])
         scatter = trials.mean(1).std()
-        assert told == pytest.approx(scatter, rel=0.12)
+        # 2.2 % of scatter from 1,000 trials, and about 2 % too low because the mean is the sample's own.
+        assert told == pytest.approx(scatter, rel=0.08)
         # The mistake it keeps out: pairs taken for independent.
-        assert trials[0].std(ddof=1) / 200**0.5 < 0.4 * scatter
+        assert trials[0].std(ddof=1) / 600**0.5 < 0.4 * scatter

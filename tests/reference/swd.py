@@ -48,6 +48,9 @@ def distance(a: Array, b: Array, directions: Array) -> float:
     """The mean over unit directions (k, d) of the mean gap between the sorted projections."""
     gaps = []
     for direction in directions:
-        line_a, line_b = np.sort(a.reshape(len(a), -1) @ direction), np.sort(b.reshape(len(b), -1) @ direction)
+        line_a, line_b = (
+            np.sort(a.reshape(len(a), -1) @ direction),
+            np.sort(b.reshape(len(b), -1) @ direction),
+        )
         gaps.append(np.abs(line_a - line_b).mean())
     return float(np.mean(gaps))

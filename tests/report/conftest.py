@@ -25,7 +25,7 @@ DATA = {
 }
 
 
-def draw_run(folder: Path, *, resolution: int = 16, ticks: int = 60, grids: int = 12, seed: int = 0) -> Path:
+def draw_run(folder: Path, *, resolution: int = 16, ticks: int = 60, grids: int = 4, seed: int = 0) -> Path:
     """Draw a finished run: 120 kimg of stable and fading phases, from 4² up to `resolution`²."""
     rng = np.random.default_rng(seed)
     (folder / "grids").mkdir(parents=True)

@@ -61,7 +61,13 @@ def test_a_full_disk_is_told_in_bytes(tmp_path) -> None:
     with pytest.raises(OutputError, match="are needed"):
         check_free_space(tmp_path / "new", 10**18)
     check_free_space(tmp_path, 1)
-    assert [human_bytes(n) for n in (0, 999, 1500, 2.5e9, 3e12)] == ["0 B", "999 B", "1.5 kB", "2.5 GB", "3.0 TB"]
+    assert [human_bytes(n) for n in (0, 999, 1500, 2.5e9, 3e12)] == [
+        "0 B",
+        "999 B",
+        "1.5 kB",
+        "2.5 GB",
+        "3.0 TB",
+    ]
 
 
 def test_a_folder_has_one_owner(tmp_path) -> None:
@@ -109,7 +115,11 @@ def test_results_survive_json_and_foreign_files_do_not(tmp_path) -> None:
     path = tmp_path / "r.json"
     path.write_text(json.dumps(result.as_dict()))
     assert read_result(path) == result
-    for text, message in (("{", "not JSON"), ("[]", "not a metric result"), ('{"format": "pgtools-result", "version": 9}', "version 9")):
+    for text, message in (
+        ("{", "not JSON"),
+        ("[]", "not a metric result"),
+        ('{"format": "pgtools-result", "version": 9}', "version 9"),
+    ):
         path.write_text(text)
         with pytest.raises(InputError, match=message):
             read_result(path)

@@ -73,7 +73,10 @@ def test_hdf5_is_read_by_the_authors_rule(tmp_path) -> None:
 
 def test_other_peoples_stores_without_our_header(tmp_path) -> None:
     images = smooth_images(2, 8)
-    with lmdb.open(str(tmp_path / "x"), lock=False) as environment, environment.begin(write=True) as transaction:
+    with (
+        lmdb.open(str(tmp_path / "x"), lock=False) as environment,
+        environment.begin(write=True) as transaction,
+    ):
         transaction.put(b"length", b"2")
         for i, image in enumerate(images):
             picture = io.BytesIO()
@@ -206,7 +209,18 @@ def not_an_image_source(folder: Path, kind: str) -> Path:
 
 @pytest.mark.parametrize(
     "kind",
-    ["missing", "text.txt", "empty", "odd", "mixed", "cut", "bare.lmdb", "garbage.lmdb", "other.h5", "cut.h5"],
+    [
+        "missing",
+        "text.txt",
+        "empty",
+        "odd",
+        "mixed",
+        "cut",
+        "bare.lmdb",
+        "garbage.lmdb",
+        "other.h5",
+        "cut.h5",
+    ],
 )
 def test_what_is_no_source_is_refused_by_name(tmp_path, kind: str) -> None:
     with pytest.raises(PgtoolsError, match=kind.split(".")[0]) as caught:
@@ -248,7 +262,7 @@ def test_labels_beside_hdf5(tmp_path) -> None:
 def test_a_store_needs_a_known_suffix(tmp_path) -> None:
     from pgtools.stores.writing import check_suffixes
 
-    with pytest.raises(UsageError, match="NAME.lmdb or NAME.h5"):
+    with pytest.raises(UsageError, match=r"NAME\.lmdb or NAME\.h5"):
         check_suffixes([tmp_path / "out"])
 
 

@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pgtools.stores.writing import write_stores
+from tests.conftest import Outcome
+from tests.metrics.sets import photographs
+
+Run = Callable[..., Outcome]
+SMALL = ("--neighbourhoods", 8, "--directions", 16, "--device", "cpu")
+
+
+def save(images: np.ndarray, folder: Path) -> Path:
+    folder.mkdir()
+    for i, image in enumerate(images):
+        Image.fromarray(image.transpose(1, 2, 0)).save(folder / f"{i:03d}.png")
+    return folder
+
+
+@pytest.fixture
+def real(tmp_path: Path) -> Path:
+    return save(photographs(12, 32, 1), tmp_path / "real")
+
+
+@pytest.fixture
+def fake(tmp_path: Path) -> Path:
+    return save(photographs(12, 32, 2), tmp_path / "fake")
+
+
+def test_swd_prints_levels_and_what_made_them(pgtools: Run, real: Path, fake: Path):
+    outcome = pgtools("swd", real, fake, *SMALL, "--num-images", 6, "--floor")
+    assert outcome.code == 0, outcome.err
+    lines = outcome.out.splitlines()
+    assert lines[0] == "Sliced Wasserstein distance in 1e-3, lower is better"
+    assert lines[1].startswith("num_images 6, resolution 32, seed 0, neighbourhoods 8, size 7")
+    assert lines[3].split() == ["part", "value", "±", "over", "repeats", "floor"]
+    assert [line.split()[0] for line in lines[4:]] == ["32", "16", "average"]
+    assert all(len(line.split()) == 4 for line in lines[4:])
+
+
+def test_every_kind_of_store_gives_the_same_figure(pgtools: Run, real: Path, fake: Path, tmp_path: Path):
+    stores = [tmp_path / "fake.lmdb", tmp_path / "fake.h5"]
+    images = [(str(i), image) for i, image in enumerate(photographs(12, 32, 2))]
+    write_stores(stores, images, count=12, resolution=32)
+    found = [json.loads(pgtools("swd", real, path, *SMALL, "--json").out) for path in (fake, *stores)]
+    for other in found[1:]:
+        assert other["values"] == found[0]["values"]
+        assert other["data"]["fake"]["fingerprint"] == found[0]["data"]["fake"]["fingerprint"]
+
+
+def test_swd_of_unequal_sets_names_the_option(pgtools: Run, real: Path, fake: Path):
+    (fake / "000.png").unlink()
+    outcome = pgtools("swd", real, fake, *SMALL)
+    assert outcome.code == 1
+    assert outcome.out == ""
+    assert "--num-images 11" in outcome.err
+
+
+def test_msssim_prints_value_and_standard_error(pgtools: Run, fake: Path):
+    outcome = pgtools("msssim", fake, "--device", "cpu")
+    assert outcome.code == 0, outcome.err
+    lines = outcome.out.splitlines()
+    assert lines[1] == "num_images 12, resolution 32, pairs 6, seed 0"
+    assert lines[-1].split()[0] == "value"
+    result = json.loads(pgtools("msssim", fake, "--device", "cpu", "--json").out)
+    assert f"{result['values']['value']:.4f}" == lines[-1].split()[1]
+
+
+def test_inception_score_says_where_its_weights_come_from(
+    pgtools: Run, fake: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("PGTOOLS_CACHE", str(tmp_path / "cache"))
+    outcome = pgtools("inception-score", fake)
+    assert outcome.code == 1
+    assert "inception-2015-12-05" in outcome.err and "https://" in outcome.err
+    bad = tmp_path / "bad.pth"
+    bad.write_text("no weights")
+    outcome = pgtools("inception-score", fake, "--weights", bad, "--device", "cpu")
+    assert outcome.code == 1
+    assert "bad.pth is not the Inception-v3" in outcome.err
+
+
+@pytest.mark.parametrize("name", ["swd", "msssim", "inception-score"])
+def test_help_shows_an_example_on_a_line_of_its_own(pgtools: Run, name: str):
+    outcome = pgtools(name, "--help")
+    assert outcome.code == 0
+    assert f"\n  pgtools {name} " in outcome.out
+
+
+def test_wrong_options_are_wrong_usage(pgtools: Run, real: Path, fake: Path):
+    assert pgtools("swd", real, fake, "--size", 6).code == 2
+    assert pgtools("swd", real, fake, "--repeats", 0).code == 2
+    assert pgtools("msssim", fake, "--device", "abacus").code == 2
+    assert pgtools("msssim", fake.with_name("absent")).code == 1
