@@ -16,12 +16,8 @@ from pgtools.errors import UsageError
 @click.argument("out", type=OUTPUT, required=False)
 @click.option("--count", type=click.IntRange(1), default=64, show_default=True, help="Number of images.")
 @click.option("--grid", "sheet", type=OUTPUT, metavar="FILE.png", help="Write all images into one PNG.")
-@click.option(
-    "--seed", type=click.IntRange(0), default=0, show_default=True, help="Image i depends on seed and i."
-)
-@click.option(
-    "--snapshot", type=int, metavar="IMAGES", help="The run's snapshot after so many images; else the last."
-)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Image i depends on seed and i.")
+@click.option("--snapshot", type=int, metavar="IMAGES", help="The run's snapshot after so many images; else the last.")
 @device_option
 @overwrite_option
 def command(

@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pgtools.cli._options import OUTPUT, SOURCE, json_option, settings_options
-from pgtools.cli._output import print_json, print_table, say
+from pgtools.cli._output import print_json, print_table
 from pgtools.progan.config import (
     DEFAULT_PRESET,
     TrainSettings,
-    preset_description,
     preset_names,
-    settings_from,
 )
 
 if TYPE_CHECKING:
@@ -25,9 +23,7 @@ if TYPE_CHECKING:
 @click.command("train")
 @click.argument("store", type=SOURCE)
 @click.option("--out", "run", type=OUTPUT, required=True, metavar="RUN", help="Folder of the run.")
-@click.option(
-    "--preset", type=click.Choice(preset_names()), help=f"Named settings.  [default: {DEFAULT_PRESET}]"
-)
+@click.option("--preset", type=click.Choice(preset_names()), help=f"Named settings.  [default: {DEFAULT_PRESET}]")
 @click.option("--resume", is_flag=True, help="Go on with a run that was stopped.")
 @click.option("--dry-run", is_flag=True, help="Print the settings and stop.")
 @json_option
@@ -52,14 +48,14 @@ def command(
       pgtools train faces.lmdb --out runs/faces --resume
       pgtools train celeba-hq.h5 --out runs/paper --preset paper --device cuda
     """
-    from pgtools.progan.trainer import resumed_settings, train
+    from pgtools.progan.folder import begin, resumed_settings
+    from pgtools.progan.trainer import train
     from pgtools.stores.source import open_source
 
     if resume:
-        settings = resumed_settings(run, {**_preset_values(preset), **chosen})
+        settings = resumed_settings(run, chosen, preset=preset)
     else:
-        settings = settings_from(preset or DEFAULT_PRESET, chosen)
-        say(preset_description(preset or DEFAULT_PRESET))
+        settings = begin(run, preset or DEFAULT_PRESET, chosen)
     if dry_run:
         print_json(settings.as_dict())
         return
@@ -70,11 +66,6 @@ def command(
         print_json(result)
     else:
         print_table(("run", "images", "seconds"), [tuple(map(str, result.values()))])
-
-
-def _preset_values(preset: str | None) -> dict[str, Any]:
-    """A preset named on --resume must be the one that the run began with."""
-    return settings_from(preset, {}).as_dict() if preset else {}
 
 
 def _scorer(source: ImageSource, settings: TrainSettings) -> Score | None:

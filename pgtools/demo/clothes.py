@@ -22,7 +22,7 @@ def draw_clothes(canvas: Canvas, head: Head, shot: Shot) -> None:
     canvas.fill(shirt, colour, blur=0.008 * unit)
     shaded = (-np.sign(shot.light[0]), 1.0)
     dark = head.body(smooth(xy((0.5, 0.7, 3.2, 2.6), (2.2, 6.0, 6.0, 2.4)) * shaded, closed=True))
-    canvas.fill(dark, colour * 0.45, alpha=0.6 * shot.contrast, blur=0.35 * unit, within=shirt)
+    canvas.fill(dark, colour * 0.45, alpha=0.5 * shot.contrast, blur=0.55 * unit, within=shirt)
     lit = head.body(smooth(xy((-0.9, -1.0, -1.8, -1.7), (2.3, 3.6, 3.6, 2.7)) * shaded, closed=True))
     bright = np.minimum(colour * 1.3 + 18, 255)
     canvas.fill(lit, bright, alpha=0.45 * shot.contrast, blur=0.25 * unit, within=shirt)

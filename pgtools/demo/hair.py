@@ -46,13 +46,13 @@ def draw_beard(canvas: Canvas, head: Head, rng: np.random.Generator) -> None:
     if p.beard == "none":
         return
     colour = mix(p.hair.colour * 0.85, rgb(40, 32, 30), 0.25)
-    strength = 0.3 if p.beard == "stubble" else 0.88
+    strength, longest = (0.3, 0.035) if p.beard == "stubble" else (0.88, 0.11)
     area = {"goatee": [_goatee(p)], "moustache": []}.get(p.beard, [_jaw(p)])
     for shape, edge, count in [*((s, 0.06, 110) for s in area), (_moustache(p), 0.03, 50)]:
         within = head(shape)
         canvas.fill(within, colour, alpha=strength, blur=edge * unit)
         roots = rng.uniform(shape.min(axis=0), shape.max(axis=0), (count, 2))
-        tips = roots + np.stack([0.12 * roots[:, 0], rng.uniform(0.05, 0.11, count)], axis=1)
+        tips = roots + np.stack([0.12 * roots[:, 0], rng.uniform(0.4, 1, count) * longest], axis=1)
         hairs = head(np.stack([roots, tips], axis=1))
         for tone, some in ((colour * 0.7, hairs[::2]), (lighter(colour), hairs[1::2])):
             canvas.strokes(some, tone, width=0.014 * unit, alpha=0.4 * strength, within=within)

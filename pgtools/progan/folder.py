@@ -5,6 +5,7 @@ RUN/config.json, log.jsonl, scores.jsonl, grids/, snapshots/, checkpoint.pt: doc
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 from pathlib import Path
@@ -13,13 +14,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pgtools.errors import InputError, OutputError
+from pgtools import __version__
+from pgtools.errors import InputError, OutputError, UsageError
 from pgtools.imaging.photo import encode_png
+from pgtools.progan.config import TrainSettings, settings_from
 from pgtools.runtime.files import check_writable, write_json, written_aside
+from pgtools.stores.source import ImageSource
 
 FORMAT = "pgtools-run"
 VERSION = 1
 SNAPSHOT_SUFFIX = ".safetensors"
+# What may differ when a run goes on: none of it changes what a step computes.
+FREE = frozenset({"device", "total_kimg", "score_images"})
 
 
 class RunFolder:
@@ -50,9 +56,10 @@ class RunFolder:
             raise OutputError(f"{self.path} is not empty.", hint="Name a new folder for the run.")
         check_writable(self.path, overwrite=self.path.is_dir(), what="folder")
 
-    def write_config(self, config: dict[str, Any]) -> None:
+    def write_config(self, settings: TrainSettings, data: dict[str, Any], parameters: dict[str, int]) -> None:
         """Write config.json: settings, data and sizes of the networks."""
-        write_json(self._config, {"format": FORMAT, "version": VERSION, **config})
+        head = {"format": FORMAT, "version": VERSION, "pgtools": __version__}
+        write_json(self._config, {**head, "settings": settings.as_dict(), "data": data, "parameters": parameters})
 
     def read_config(self) -> dict[str, Any]:
         """Return config.json.
@@ -119,6 +126,61 @@ def is_run(path: Path) -> bool:
     except (OSError, ValueError):
         return False
     return isinstance(config, dict) and config.get("format") == FORMAT
+
+
+def begin(run: Path, preset: str, chosen: dict[str, Any]) -> TrainSettings:
+    """Return the settings of a new run, once it is sure that the run can be written.
+
+    Raises:
+        OutputError: the folder holds something, or cannot be written.
+        UsageError: there is no such preset, or a value is out of range.
+    """
+    settings = settings_from(preset, chosen)
+    RunFolder(run).check_new()
+    return settings
+
+
+def resumed_settings(run: Path, chosen: dict[str, Any], *, preset: str | None = None) -> TrainSettings:
+    """Return the settings that a run began with; `chosen` may name another device, length or scoring.
+
+    Raises:
+        InputError: the folder holds no run.
+        UsageError: `chosen` or the preset differ in a field that changes what is computed.
+    """
+    began = RunFolder(run).read_config()["settings"]
+    names = {field.name for field in dataclasses.fields(TrainSettings)}
+    if set(began) != names:
+        odd = ", ".join(sorted(set(began) ^ names))
+        raise InputError(f"{run}/config.json has other settings than this pgtools knows: {odd}.")
+    asked = chosen if preset is None else settings_from(preset, chosen).as_dict()
+    for name in [name for name in asked if name not in FREE]:
+        if asked[name] != began[name]:
+            raise UsageError(
+                f"{run} began with --{name.replace('_', '-')} {began[name]}; it cannot go on with {asked[name]}.",
+                hint="Leave the option out, or begin a new run.",
+            )
+    return TrainSettings(**{**began, **chosen})
+
+
+def describe(source: ImageSource) -> dict[str, Any]:
+    """Return what config.json says of the data."""
+    return {
+        "name": source.name,
+        "resolution": source.resolution,
+        "count": len(source),
+        "fingerprint": source.fingerprint(),
+        "classes": 0 if source.labels is None else int(source.labels.max()) + 1,
+    }
+
+
+def check_same_data(began: dict[str, Any], now: dict[str, Any]) -> None:
+    """Raise InputError if a run that began on some data would go on with others."""
+    for name in ("resolution", "count", "fingerprint"):
+        if began[name] != now[name]:
+            raise InputError(
+                f"The run began on data with {name} {began[name]}; {now['name']} has {now[name]}.",
+                hint="Name the store that the run began with.",
+            )
 
 
 def _images_in(line: str) -> float:

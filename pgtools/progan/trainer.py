@@ -6,27 +6,25 @@ mid-fade or by SIGKILL, goes on from its last checkpoint just as if it had not b
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import dataclasses
 import math
-import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from pgtools import __version__
-from pgtools.errors import InputError, PgtoolsError, UsageError
+from pgtools.errors import InputError, PgtoolsError
 from pgtools.imaging.grid import tile
 from pgtools.progan.checkpoint import Snapshot, read_checkpoint, write_checkpoint, write_snapshot
 from pgtools.progan.config import TrainSettings
 from pgtools.progan.discriminator import Discriminator
-from pgtools.progan.folder import RunFolder
+from pgtools.progan.folder import RunFolder, check_same_data, describe
 from pgtools.progan.generator import Generator
+from pgtools.progan.interrupt import interruptible
 from pgtools.progan.layers import parameter_count
 from pgtools.progan.losses import WganGp
 from pgtools.progan.reals import Reals
@@ -50,9 +48,6 @@ from pgtools.runtime.seeds import stream
 from pgtools.stores.source import ImageSource
 
 Score = Callable[[ImageSource], MetricResult]
-
-# What may differ when a run goes on: none of it changes what a step computes.
-FREE = frozenset({"device", "total_kimg", "score_images"})
 
 
 @dataclass
@@ -78,63 +73,37 @@ class Progress:
 
 
 def train(
-    source: ImageSource,
-    run: Path,
-    settings: TrainSettings,
-    *,
-    resume: bool = False,
-    score: Score | None = None,
+    source: ImageSource, run: Path, settings: TrainSettings, *, resume: bool = False, score: Score | None = None
 ) -> Progress:
     """Train on a source until all images were shown, and return where the run stands then.
 
     Args:
         source: the real images.
         run: the run folder; new, or with `resume` one that an earlier call wrote.
-        settings: as `resumed_settings` gives them when resuming.
+        settings: when resuming, those of `resumed_settings`.
         resume: go on from the run's last checkpoint.
         score: measures a generator's images at every snapshot.
 
     Raises:
         OutputError: the run folder exists already, or another process holds it.
-        InputError: the settings or the data are not those that the run began with.
+        InputError: the data are not those that the run began with, or its checkpoint is damaged.
         PgtoolsError: the loss is no longer finite, or the run was interrupted; the last checkpoint is kept.
     """
-    folder = RunFolder(run)
-    device = resolve_device(settings.device)
+    folder, device = RunFolder(run), resolve_device(settings.device)
     if not resume:
         folder.check_new()
-    config = _config(source, settings)
+    total = total_images(source.resolution, settings)
+    settings = dataclasses.replace(settings, total_kimg=total / 1000)
+    data = describe(source)
     if resume:
-        _check_same_data(folder.read_config()["data"], config["data"])
+        check_same_data(folder.read_config()["data"], data)
     with folder_lock(run):
         trainer = Trainer(source, folder, settings, device, score)
-        config["parameters"] = trainer.parameters
-        folder.write_config(config)
         if resume and folder.checkpoint.exists():
             trainer.restore(read_checkpoint(folder.checkpoint))
-        trainer.run()
+        folder.write_config(settings, data, trainer.parameters)
+        trainer.run(total)
     return trainer.progress
-
-
-def resumed_settings(run: Path, chosen: dict[str, Any]) -> TrainSettings:
-    """Return the settings that a run began with; `chosen` may name another device, length or scoring.
-
-    Raises:
-        InputError: the folder holds no run.
-        UsageError: `chosen` differs in a field that changes what is computed.
-    """
-    began = RunFolder(run).read_config()["settings"]
-    names = {field.name for field in dataclasses.fields(TrainSettings)}
-    if set(began) != names:
-        odd = ", ".join(sorted(set(began) ^ names))
-        raise InputError(f"{run}/config.json has other settings than this pgtools knows: {odd}.")
-    for name, value in chosen.items():
-        if name not in FREE and value != began[name]:
-            raise UsageError(
-                f"{run} began with --{name.replace('_', '-')} {began[name]}; it cannot go on with {value}.",
-                hint="Leave the option out, or begin a new run.",
-            )
-    return TrainSettings(**{**began, **chosen})
 
 
 class Trainer:
@@ -168,9 +137,8 @@ class Trainer:
         """Where the schedule stands now."""
         return stage_at(self.progress.images, self.resolution, self.settings)
 
-    def run(self) -> None:
-        """Train to the end, writing logs, grids, snapshots and checkpoints on the way."""
-        total = total_images(self.resolution, self.settings)
+    def run(self, total: int) -> None:
+        """Train until `total` images were shown, writing logs, grids, snapshots and checkpoints on the way."""
         if self.progress.images == 0:
             self._write_reals()
             self._checkpoint()
@@ -305,52 +273,3 @@ class Trainer:
             "progress": dataclasses.asdict(self.progress),
         }
         write_checkpoint(self.folder.checkpoint, state)
-
-
-@contextlib.contextmanager
-def interruptible() -> Iterator[Callable[[], bool]]:
-    """Turn the first Ctrl-C (or SIGTERM) into a question, `stopped()`; a second Ctrl-C interrupts at once.
-
-    Only the main thread may handle signals; elsewhere nothing changes.
-    """
-    asked = False
-
-    def ask(number: int, frame: Any) -> None:
-        nonlocal asked
-        asked = True
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    try:
-        former = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    except ValueError:
-        former = {}
-    try:
-        yield lambda: asked
-    finally:
-        for number, handler in former.items():
-            signal.signal(number, handler)
-
-
-def _config(source: ImageSource, settings: TrainSettings) -> dict[str, Any]:
-    """What config.json says of a run's beginning."""
-    classes = 0 if source.labels is None else int(source.labels.max()) + 1
-    return {
-        "pgtools": __version__,
-        "settings": settings.as_dict(),
-        "data": {
-            "name": source.name,
-            "resolution": source.resolution,
-            "count": len(source),
-            "fingerprint": source.fingerprint(),
-            "classes": classes,
-        },
-    }
-
-
-def _check_same_data(began: dict[str, Any], now: dict[str, Any]) -> None:
-    for name in ("resolution", "count", "fingerprint"):
-        if began[name] != now[name]:
-            raise InputError(
-                f"The run began on data with {name} {began[name]}; {now['name']} has {now[name]}.",
-                hint="Name the store that the run began with.",
-            )

@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import pytest
+
+from pgtools.errors import UsageError
+from pgtools.progan.config import TrainSettings, by_resolution, preset_description, preset_names, settings_from
+
+
+def test_a_table_is_read_in_any_order() -> None:
+    assert by_resolution("32:64, 4:128", option="--x") == {4: 128, 32: 64}
+    assert by_resolution("", option="--x") == {}
+
+
+@pytest.mark.parametrize("text", ["4", "4:a", "5:16", "2:16", "4:16,4:8", "4:16:3", ":"])
+def test_a_wrong_table_is_named(text: str) -> None:
+    with pytest.raises(UsageError, match="--minibatch"):
+        TrainSettings(minibatch=text)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("minibatch", "4:14", "whole multiple of --stddev-group 4"),
+        ("minibatch", "4:16.5", "whole multiple"),
+        ("minibatch", "4:0", "whole multiple"),
+        ("minibatch", "8:16", "from 4 on"),
+        ("learning_rate_from", "64:-1", "above 0"),
+        ("gp_target", 0.0, "--gp-target"),
+        ("ema", 1.0, "--ema"),
+    ],
+)
+def test_what_cannot_train_is_refused_at_once(field: str, value: object, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        TrainSettings(**{field: value})
+
+
+def test_a_minibatch_below_the_group_is_one_group() -> None:
+    assert TrainSettings(minibatch="4:16,64:3").minibatch_table == {4: 16, 64: 3}
+    assert TrainSettings(minibatch="4:14", stddev_group=14).minibatch_table == {4: 14}
+
+
+def test_phases_of_no_length_are_refused() -> None:
+    with pytest.raises(UsageError, match="both 0"):
+        TrainSettings(stable_kimg=0, fade_kimg=0)
+
+
+def test_presets_are_complete_and_described() -> None:
+    assert {"compact", "paper"} <= set(preset_names())
+    for name in preset_names():
+        assert isinstance(settings_from(name, {}), TrainSettings)
+        assert preset_description(name)
+    with pytest.raises(UsageError, match="no preset 'papr'; expected one of compact, paper"):
+        settings_from("papr", {})
+
+
+def test_help_shows_the_default_preset() -> None:
+    assert settings_from("compact", {}) == TrainSettings()
+
+
+def test_one_value_overrides_a_preset() -> None:
+    changed = settings_from("paper", {"seed": 7})
+    assert (changed.seed, changed.fmap_base, changed.total_kimg) == (7, 8192, 12000)
+    shape = changed.architecture(128, labels=10)
+    assert (shape.latent, shape.fmap_max, shape.labels, shape.fused_scale) == (512, 512, 10, True)
