@@ -16,9 +16,7 @@ if TYPE_CHECKING:
     from pgtools.gate.compare import Move
 
 results_argument = click.argument("results", metavar="RESULT.json…", nargs=-1, required=True, type=SOURCE)
-baseline_option = click.option(
-    "--baseline", required=True, type=SOURCE, help="The JSON file of accepted figures."
-)
+baseline_option = click.option("--baseline", required=True, type=SOURCE, help="The JSON file of accepted figures.")
 
 
 @click.group()

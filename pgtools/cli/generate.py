@@ -39,15 +39,16 @@ def command(
       pgtools generate runs/faces --count 1000 fakes/
       pgtools generate runs/faces --count 36 --grid faces.png
     """
-    from pgtools.progan.sampling import open_generator, write_grid, write_images
+    from pgtools.progan.sampling import check_folder, open_generator, write_grid, write_images
     from pgtools.runtime.device import resolve_device
     from pgtools.runtime.files import check_writable
 
     if out is None and sheet is None:
         raise UsageError("There is nothing to write.", hint="Name a folder OUT, or pass --grid FILE.png.")
-    for path, what in ((out, "folder"), (sheet, "file")):
-        if path is not None:
-            check_writable(path, overwrite=overwrite, what=what)
+    if out is not None:
+        check_folder(out, overwrite=overwrite)
+    if sheet is not None:
+        check_writable(sheet, overwrite=overwrite, what="file")
     source = open_generator(run, count=count, seed=seed, device=resolve_device(device), snapshot=snapshot)
     if sheet is not None:
         write_grid(source, sheet)

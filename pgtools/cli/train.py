@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pgtools.cli._options import OUTPUT, SOURCE, json_option, settings_options
-from pgtools.cli._output import print_json, print_table
+from pgtools.cli._output import print_json, print_table, say
 from pgtools.progan.config import (
     DEFAULT_PRESET,
     TrainSettings,
+    preset_description,
     preset_names,
 )
 
@@ -48,14 +49,10 @@ def command(
       pgtools train faces.lmdb --out runs/faces --resume
       pgtools train celeba-hq.h5 --out runs/paper --preset paper --device cuda
     """
-    from pgtools.progan.folder import begin, resumed_settings
     from pgtools.progan.trainer import train
     from pgtools.stores.source import open_source
 
-    if resume:
-        settings = resumed_settings(run, chosen, preset=preset)
-    else:
-        settings = begin(run, preset or DEFAULT_PRESET, chosen)
+    settings = _settings(run, preset, resume, chosen)
     if dry_run:
         print_json(settings.as_dict())
         return
@@ -66,6 +63,16 @@ def command(
         print_json(result)
     else:
         print_table(("run", "images", "seconds"), [tuple(map(str, result.values()))])
+
+
+def _settings(run: Path, preset: str | None, resume: bool, chosen: dict[str, Any]) -> TrainSettings:
+    """Those that the run began with, or those of a new run that can be written."""
+    from pgtools.progan.folder import begin, resumed_settings
+
+    if resume:
+        return resumed_settings(run, chosen, preset=preset)
+    say(preset_description(preset or DEFAULT_PRESET))
+    return begin(run, preset or DEFAULT_PRESET, chosen)
 
 
 def _scorer(source: ImageSource, settings: TrainSettings) -> Score | None:

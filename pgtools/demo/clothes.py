@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from pgtools.demo.head import Head, whole
+from pgtools.demo.head import SIDES, Head, whole
 from pgtools.demo.paint import Canvas, Points, lowered, mix, rgb, smooth, xy
 from pgtools.demo.people import Person, Shot
 
 NECKLINES = {"crew": 2.34, "vee": 2.85, "collar": 2.3, "turtleneck": 1.95, "jacket": 2.75}
-SIDES = np.array([[[-1.0, 1.0]], [[1.0, 1.0]]])
 
 
 def draw_clothes(canvas: Canvas, head: Head, shot: Shot) -> None:
@@ -18,8 +17,7 @@ def draw_clothes(canvas: Canvas, head: Head, shot: Shot) -> None:
     edge, broad = _neckline(p), 2.25 + 0.4 * p.jaw
     x = (edge[-1, 0], 1.45, broad - 0.1, broad + 0.2, broad + 0.4, broad + 0.45)
     sleeve = smooth(xy(x, (1.98, 2.27, 2.62, 3.3, 5.0, 9.0)))
-    shirt = head.body(whole(np.concatenate([edge, sleeve[1:], [(broad + 0.4, 30.0)]])))
-    canvas.fill(shirt, colour, blur=0.008 * unit)
+    shirt = canvas.fill(head.body(whole(np.concatenate([edge, sleeve[1:], [(broad + 0.4, 30.0)]]))), colour)
     shaded = (-np.sign(shot.light[0]), 1.0)
     dark = head.body(smooth(xy((0.5, 0.7, 3.2, 2.6), (2.2, 6.0, 6.0, 2.4)) * shaded, closed=True))
     canvas.fill(dark, colour * 0.45, alpha=0.5 * shot.contrast, blur=0.55 * unit, within=shirt)

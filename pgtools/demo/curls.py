@@ -17,8 +17,7 @@ def draw_cloud(canvas: Canvas, head: Head, shot: Shot, rng: np.random.Generator)
     hair = head.person.hair
     knots = ellipse((0, 0), 1.42 + hair.volume, 1.5 + hair.volume, 30) * (1 + rng.normal(0, 0.04, (30, 1)))
     area = head.flat(smooth(lowered(knots, -0.62), closed=True), -0.2)
-    canvas.fill(area, hair.colour * 0.8, blur=0.015 * head.unit)
-    _draw_curls(canvas, head, area, shot, rng, count=190)
+    _draw_curls(canvas, head, area, shot, rng, shade=0.8, count=190)
 
 
 def draw_curly_top(canvas: Canvas, head: Head, shot: Shot, rng: np.random.Generator) -> None:
@@ -31,17 +30,19 @@ def draw_curly_top(canvas: Canvas, head: Head, shot: Shot, rng: np.random.Genera
     knots = whole(np.concatenate([hairline, skull]))
     area = head.flat(smooth(knots + rng.normal(0, 0.03, knots.shape), closed=True, steps=4), DEPTH)
     canvas.fill(lowered(area, 0.05 * unit), rgb(24, 12, 10), alpha=0.3, blur=0.05 * unit)
-    canvas.fill(area, hair.colour * 0.88, blur=0.02 * unit)
-    _draw_curls(canvas, head, area, shot, rng, count=130)
+    _draw_curls(canvas, head, area, shot, rng, shade=0.88, count=130)
 
 
-def _draw_curls(canvas: Canvas, head: Head, area: Points, shot: Shot, rng: np.random.Generator, *, count: int) -> None:
+def _draw_curls(
+    canvas: Canvas, head: Head, area: Points, shot: Shot, rng: np.random.Generator, *, shade: float, count: int
+) -> None:
     unit, colour = head.unit, head.person.hair.colour
     angle = np.linspace(0, 4.2, 9) + rng.uniform(0, 2 * math.pi, (count, 1))
     radius = rng.uniform(0.05, 0.11, (count, 1, 1)) * unit
     spots = rng.uniform(area.min(axis=0), area.max(axis=0), (count, 1, 2))
     arcs = spots + radius * np.stack([np.cos(angle), np.sin(angle)], axis=2)
-    canvas.strokes(arcs[::2], mix(darker(colour), colour, 0.25), width=0.03 * unit, alpha=0.5, within=area)
-    canvas.strokes(arcs[1::2], mix(lighter(colour), colour, 0.35), width=0.026 * unit, alpha=0.45, within=area)
+    mass = colour * shade
+    dark, light = mix(mass, darker(colour), 0.4), mix(mass, lighter(colour), 0.3)
+    locks = canvas.inlay(area, mass, [(arcs[::2], dark, 0.03 * unit), (arcs[1::2], light, 0.026 * unit)])
     gleam = head.flat(ellipse((shot.light[0] * 1.1, -1.4), 0.6, 0.3), DEPTH)
-    canvas.fill(gleam, lighter(colour), alpha=0.3, blur=0.2 * unit, within=area)
+    canvas.fill(gleam, lighter(colour), alpha=0.3, blur=0.2 * unit, within=locks)

@@ -82,7 +82,7 @@ def compose(person: Person, pose: Pose, shot: Shot, width: int, height: int, rng
     features.draw_features(canvas, head, shot, rng)
     hair.draw_hair(canvas, head, shot, rng)
     features.draw_glasses(canvas, head)
-    return Photo(scenery.finish(canvas.picture(), shot, rng), landmarks(head), shot.quality)
+    return Photo(scenery.finish(canvas.planes, shot, rng), landmarks(head), shot.quality)
 
 
 def write_faces(

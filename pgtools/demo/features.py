@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import ArrayLike
 
-from pgtools.demo.head import MIRROR, NOSE_LIFT, Head, mouth_corner, shadow_of
-from pgtools.demo.paint import Canvas, Points, ellipse, lowered, mix, rgb, ribbon, smooth
+from pgtools.demo.head import MIRROR, NOSE_LIFT, SIDES, Head, mouth_corner, shadow_of
+from pgtools.demo.paint import Canvas, Piece, Points, ellipse, lowered, mix, rgb, ribbon, smooth
 from pgtools.demo.people import Shot
 
 IRIS = 0.108
@@ -38,46 +37,41 @@ def draw_glasses(canvas: Canvas, head: Head) -> None:
     unit_lens = ellipse((0, 0), 1, 1, 48)
     lens = np.sign(unit_lens) * abs(unit_lens) ** power * size + middle
     rims = head.both(lens, 0.12)
-    canvas.fill(rims, rgb(235, 242, 250), alpha=0.1)
+    glass = canvas.fill(rims, rgb(235, 242, 250), alpha=0.1)
     streak = np.array([(-0.2, -0.2), (-0.08, -0.22), (-0.2, 0.16), (-0.27, 0.1)])
-    canvas.fill(
-        head(np.stack([streak + middle, streak + middle * MIRROR]), 0.12),
-        rgb(255, 255, 255),
-        alpha=0.18,
-        within=rims,
-    )
+    streaks = head(streak + middle * SIDES, 0.12)
+    canvas.fill(streaks, rgb(255, 255, 255), alpha=0.18, within=glass)
     frame = np.concatenate([rims, rims[:, :1]], axis=1) if p.glasses != "half" else rims[:, 24:]
     canvas.strokes(lowered(frame, 0.05 * unit), rgb(40, 26, 20), width=width, alpha=0.2, blur=0.03 * unit)
     temples = head.both([(p.eye_distance + 0.34, -0.04), (0.99, -0.06)], 0.1)
     inner = p.eye_distance - 0.33
     bridge = head(smooth([(-inner, 0.0), (0, -0.06), (inner, 0.0)]), 0.2)
-    canvas.strokes([*frame, *temples, bridge], p.glasses_colour, width=width)
+    canvas.strokes([frame, temples, bridge], p.glasses_colour, width=width)
 
 
 def _draw_eyes(canvas: Canvas, head: Head, shot: Shot) -> None:
     p, unit, shadow = head.person, head.unit, shadow_of(head.person.skin)
     w, h = 0.215 * p.eye_size, 0.105 * p.eye_open * p.eye_size
 
-    def place(points: ArrayLike) -> Points:
+    tilted, beside = np.array([[1.0, -p.eye_tilt / w], [0.0, 1.0]]), np.array([p.eye_distance, 0.0])
+
+    def place(points: Points) -> Points:
         """Both eyes' curves from one about the pupil; x grows to the temple, where the tilt lifts it."""
-        local = np.array(points, dtype=np.float64)
-        local += np.stack([np.full(len(local), p.eye_distance), -p.eye_tilt * local[:, 0] / w], axis=1)
-        return head.both(local)
+        return head.both(points @ tilted + beside)
 
     upper = smooth([(-w, 0.025), (-w * 0.55, -h * 0.72), (0.0, -h * 1.02), (w * 0.6, -h * 0.7), (w, -0.01)])
     lower = smooth([(w, -0.01), (w * 0.55, h * 0.62), (0.0, h * 0.8), (-w * 0.55, h * 0.62), (-w, 0.025)])
-    opening = place(np.concatenate([upper, lower[1:-1]]))
     lid = np.concatenate([upper, lowered(upper, -0.085)[::-1]])
     canvas.fill(place(lid), mix(p.skin, shadow, 0.55 + 0.3 * p.makeup), alpha=0.6, blur=0.03 * unit)
-    canvas.fill(opening, mix(rgb(240, 236, 232), p.skin, 0.1))
-    corner = ellipse((-w * 0.93, 0.02), 0.03, 0.03, 12)
-    canvas.fill(place(corner), mix(rgb(206, 130, 122), p.skin, 0.3), alpha=0.8, within=opening)
-    _draw_irises(canvas, head, shot, place, opening)
+    white = mix(rgb(240, 236, 232), p.skin, 0.1)
+    corner = place(ellipse((-w * 0.93, 0.02), 0.03, 0.03, 12))
+    pieces = [(corner, mix(rgb(210, 150, 142), p.skin, 0.3), None), *_irises(head, shot, place)]
+    opening = canvas.inlay(place(np.concatenate([upper, lower[1:-1]])), white, pieces)
     lid_shadow = np.concatenate([upper, lowered(upper, 0.05)[::-1]])
     canvas.fill(place(lid_shadow), rgb(40, 28, 30), alpha=0.4, blur=0.02 * unit, within=opening)
     lash = mix(rgb(26, 18, 18), p.brow_colour, 0.2)
     line = (0.035 + 0.025 * p.makeup) * unit
-    lashes = [*ribbon(place(lowered(upper, -0.006)), line, taper=(0.15, 0.9))]
+    lashes = ribbon(place(lowered(upper, -0.006)), line, taper=(0.15, 0.9))
     if p.makeup > 0.35:
         wing = smooth([(w * 0.7, -h * 0.5), (w, -0.012), (w * 1.22, -0.07)])
         canvas.fill(ribbon(place(wing), 0.035 * unit, taper=(0.6, 0.0)), lash, alpha=0.9)
@@ -89,17 +83,19 @@ def _draw_eyes(canvas: Canvas, head: Head, shot: Shot) -> None:
     canvas.fill(ribbon(place(bag), 0.035 * unit), shadow, alpha=0.15 + 0.4 * p.age, blur=0.015 * unit)
 
 
-def _draw_irises(canvas: Canvas, head: Head, shot: Shot, place: Callable[[ArrayLike], Points], opening: Points) -> None:
+def _irises(head: Head, shot: Shot, place: Callable[[Points], Points]) -> list[Piece]:
+    """Iris, its paler middle, pupil and catch-light."""
     colour = head.person.eye_colour
-    canvas.fill(place(ellipse((0, 0), IRIS, IRIS)), colour * 0.45, within=opening)
-    canvas.fill(place(ellipse((0, 0), IRIS * 0.84, IRIS * 0.84)), colour, within=opening)
-    pale = place(ellipse((0, 0.035), IRIS * 0.55, IRIS * 0.45))
-    canvas.fill(pale, np.minimum(colour * 1.45 + 12, 255), alpha=0.7, blur=0.012 * head.unit, within=opening)
-    canvas.fill(place(ellipse((0, 0), IRIS * 0.42, IRIS * 0.42, 20)), rgb(14, 11, 12), within=opening)
     # The window the photographer stands at, in both eyes on the same side.
     spot = ellipse((0.05 * np.sign(shot.light[0]), -0.04), 0.028, 0.028, 12)
-    eyes = np.array([[-head.person.eye_distance, 0.0], [head.person.eye_distance, 0.0]])
-    canvas.fill(head(spot + eyes[:, None]), rgb(255, 255, 255), alpha=0.9, within=opening)
+    eyes = np.array([[head.person.eye_distance, 0.0]]) * SIDES
+    return [
+        (place(ellipse((0, 0), IRIS, IRIS)), colour * 0.45, None),
+        (place(ellipse((0, 0), IRIS * 0.84, IRIS * 0.84)), colour, None),
+        (place(ellipse((0, 0.035), IRIS * 0.55, IRIS * 0.45)), colour * 1.3 + 8, None),
+        (place(ellipse((0, 0), IRIS * 0.42, IRIS * 0.42, 20)), rgb(14, 11, 12), None),
+        (head(spot + eyes), rgb(244, 244, 244), None),
+    ]
 
 
 def _draw_brows(canvas: Canvas, head: Head, rng: np.random.Generator) -> None:
@@ -110,8 +106,8 @@ def _draw_brows(canvas: Canvas, head: Head, rng: np.random.Generator) -> None:
     width = np.interp(along, [0, 0.15, 0.55, 1], [0.6, 1, 0.85, 0.12])[:, None] * thick
     top, bottom = spine - width * (0, 0.5), spine + width * (0, 0.5)
     canvas.fill(head.both(np.concatenate([top, bottom[::-1]])), p.brow_colour, alpha=0.62, blur=0.018 * unit)
-    roots = rng.integers(0, len(spine) - 4, (2, 26))
-    slant = rng.uniform(0.1, 0.9, (2, 26, 1))
+    roots = rng.integers(0, len(spine) - 4, (2, 20))
+    slant = rng.uniform(0.1, 0.9, (2, 20, 1))
     tips = top[roots + 3] * slant + bottom[roots + 3] * (1 - slant)
     hairs = np.stack([bottom[roots] + (top - bottom)[roots] * slant * 0.4, tips], axis=2)
     hairs[0] *= MIRROR
@@ -162,35 +158,28 @@ def _draw_mouth(canvas: Canvas, head: Head) -> None:
     canvas.fill(below, shadow, alpha=0.5, blur=0.035 * unit)
     dimples = head.both(ellipse((w + 0.02, corner_y + 0.005), 0.035, 0.03, 12))
     canvas.fill(dimples, shadow * 0.8, alpha=0.45, blur=0.018 * unit)
+    pieces = [(head(np.concatenate([top, upper[::-1]])), p.lip_colour * 0.8, None)]
     if gap:
-        _draw_teeth(
-            canvas,
-            head,
-            upper,
-            lower,
-            across((0, y + sag + gap * 0.72), (0.08, y + sag + gap * 0.71), (w * 0.5, y + sag + gap * 0.55)),
-        )
-    canvas.fill(head(np.concatenate([top, upper[::-1]])), p.lip_colour * 0.8)
-    canvas.fill(head(np.concatenate([lower, base[::-1]])), p.lip_colour)
+        edge = across((0, y + sag + gap * 0.72), (0.08, y + sag + gap * 0.71), (w * 0.5, y + sag + gap * 0.55))
+        pieces += _teeth(head, upper, lower, edge)
+    line = ribbon(head(upper), (0.018 if gap else 0.03) * unit, taper=(0.45, 0.45))
+    pieces += [(line, p.lip_colour * 0.42, None)]
+    lips = canvas.inlay(head(np.concatenate([top, base[::-1]])), p.lip_colour, pieces)
+    lip_shadow = head(np.concatenate([upper, lowered(upper, 0.035)[::-1]]))
+    if gap:
+        canvas.fill(lip_shadow, rgb(60, 24, 24), alpha=0.4, blur=0.012 * unit, within=lips)
     gloss = head(ellipse((0, base_y + 0.062 * full), w * 0.4, 0.022 * full))
     canvas.fill(gloss, rgb(255, 236, 230), alpha=0.22 + 0.3 * p.makeup, blur=0.022 * unit)
-    line = ribbon(head(upper), (0.018 if gap else 0.03) * unit, taper=(0.45, 0.45))
-    canvas.fill(line, p.lip_colour * 0.34, alpha=0.85)
 
 
-def _draw_teeth(canvas: Canvas, head: Head, upper: Points, lower: Points, edge: Points) -> None:
+def _teeth(head: Head, upper: Points, lower: Points, edge: Points) -> list[Piece]:
     """The open mouth between the lips' inner curves, with teeth down to `edge`."""
-    unit = head.unit
-    inside = head(np.concatenate([upper, lower[::-1]]))
-    canvas.fill(inside, rgb(74, 24, 26))
-    ivory = head(np.concatenate([upper, edge[::-1]]))
-    canvas.fill(ivory, rgb(240, 234, 224), within=inside)
     step = len(upper) // 8
-    canvas.strokes(
-        head(np.stack([upper, edge], axis=1)[step:-step:2]), rgb(150, 130, 120), width=0.01 * unit, alpha=0.4
-    )
-    lip_shadow = head(np.concatenate([upper, lowered(upper, 0.035)[::-1]]))
-    canvas.fill(lip_shadow, rgb(60, 24, 24), alpha=0.4, blur=0.012 * unit, within=inside)
+    return [
+        (head(np.concatenate([upper, lower[::-1]])), rgb(74, 24, 26), None),
+        (head(np.concatenate([upper, edge[::-1]])), rgb(240, 234, 224), None),
+        (head(np.stack([upper, edge], axis=1)[step:-step:2]), rgb(208, 198, 188), 0.01 * head.unit),
+    ]
 
 
 def _draw_folds(canvas: Canvas, head: Head) -> None:
@@ -199,10 +188,12 @@ def _draw_folds(canvas: Canvas, head: Head) -> None:
     fold = ribbon(head.both(smooth([start, (w + 0.07, y - 0.2), (w + 0.13, y + 0.02)])), 0.05 * unit)
     canvas.fill(fold, shadow, alpha=min(0.14 + 0.3 * p.smile + 0.4 * p.age, 0.75), blur=0.02 * unit)
     if p.age > 0.45:
-        brow = [head(smooth([(-0.5, y), (-0.2, y - 0.02), (0.2, y - 0.02), (0.5, y)])) for y in (-0.62, -0.75, -0.87)]
-        feet = [head.both([(0.76, y), (0.84, y + d)]) for y, d in ((-0.03, -0.06), (0.03, 0.01), (0.08, 0.07))]
-        lines = [*brow, *(foot for pair in feet for foot in pair)]
-        canvas.strokes(lines, shadow, width=0.024 * unit, alpha=0.28 * p.age, blur=0.012 * unit)
+        brow = smooth([(-0.5, 0.0), (-0.2, -0.02), (0.2, -0.02), (0.5, 0.0)])
+        brows = head(np.stack([lowered(brow, y) for y in (-0.62, -0.75, -0.87)]))
+        feet = np.array([[(0.76, y), (0.84, y + d)] for y, d in ((-0.03, -0.06), (0.03, 0.01), (0.08, 0.07))])
+        canvas.strokes(
+            [brows, head(feet), head(feet * MIRROR)], shadow, width=0.024 * unit, alpha=0.28 * p.age, blur=0.012 * unit
+        )
 
 
 def _draw_freckles(canvas: Canvas, head: Head, rng: np.random.Generator) -> None:

@@ -48,9 +48,8 @@ def draw_beard(canvas: Canvas, head: Head, rng: np.random.Generator) -> None:
     colour = mix(p.hair.colour * 0.85, rgb(40, 32, 30), 0.25)
     strength, longest = (0.3, 0.035) if p.beard == "stubble" else (0.88, 0.11)
     area = {"goatee": [_goatee(p)], "moustache": []}.get(p.beard, [_jaw(p)])
-    for shape, edge, count in [*((s, 0.06, 110) for s in area), (_moustache(p), 0.03, 50)]:
-        within = head(shape)
-        canvas.fill(within, colour, alpha=strength, blur=edge * unit)
+    for shape, edge, count in [*((s, 0.06, 90) for s in area), (_moustache(p), 0.03, 40)]:
+        within = canvas.fill(head(shape), colour, alpha=strength, blur=edge * unit)
         roots = rng.uniform(shape.min(axis=0), shape.max(axis=0), (count, 2))
         tips = roots + np.stack([0.12 * roots[:, 0], rng.uniform(0.4, 1, count) * longest], axis=1)
         hairs = head(np.stack([roots, tips], axis=1))
@@ -72,9 +71,9 @@ def _draw_buzz(canvas: Canvas, head: Head, shot: Shot) -> None:
     hairline = xy((0, 0.5, 0.78, 0.86, 0.95, 0.97), (-1.06, -1.05, -0.86, -0.5, -0.25, 0.15))
     skull = xy((1.05, 1.06, 0.9, 0.5, 0), (0.0, -0.6, -1.2, -1.5, -1.6))
     area = head.flat(whole(smooth(np.concatenate([hairline, skull]))), 0.1)
-    canvas.fill(area, hair.colour * 0.9, alpha=0.9, blur=0.035 * unit)
+    cap = canvas.fill(area, hair.colour * 0.9, alpha=0.9, blur=0.035 * unit)
     gleam = head.flat(ellipse((shot.light[0] * 0.7, -1.3), 0.45, 0.14), 0.1)
-    canvas.fill(gleam, lighter(hair.colour), alpha=0.4, blur=0.12 * unit, within=area)
+    canvas.fill(gleam, lighter(hair.colour), alpha=0.4, blur=0.12 * unit, within=cap)
 
 
 def _jaw(p: Person) -> Points:

@@ -10,11 +10,13 @@ from numpy.typing import ArrayLike
 from pgtools.demo.paint import Colour, Points, smooth
 from pgtools.demo.people import Person, Pose
 
-# Half axes of the ellipsoid that gives a face its depth, in face units.
-SKULL_WIDTH, SKULL_HEIGHT, SKULL_DEPTH = 1.08, 1.8, 0.85
+# The ellipsoid that gives a face its depth, in face units: its middle, 1 / half axis² (across, down), its depth.
+SKULL_MIDDLE, SKULL_ROUND, SKULL_DEPTH = np.array([0.0, 0.1]), np.array([1.08, 1.8]) ** -2, 0.85
 # How far the tip of the nose stands out of it.
 NOSE_LIFT = 0.24
 MIRROR = np.array([-1.0, 1.0])
+# Times a curve (N, 2) of the right side: the curves (2, N, 2) of the left and the right.
+SIDES = np.array([[MIRROR], [(1.0, 1.0)]])
 
 
 class Head:
@@ -24,18 +26,19 @@ class Head:
         self.person, self.pose, self.unit = person, pose, pose.unit
         self._linear = _similarity(pose.roll, pose.unit)
         self._origin = np.array([pose.x, pose.y])
-        self._yaw = math.sin(pose.yaw), math.cos(pose.yaw)
-        self._pitch = math.sin(pose.pitch), math.cos(pose.pitch)
+        sin_yaw, cos_yaw, sin_pitch, cos_pitch = (f(a) for a in (pose.yaw, pose.pitch) for f in (math.sin, math.cos))
+        self._size = np.array([person.width, 1.0])
+        # What one unit to the right, down and out of the face becomes when the head is turned.
+        self._across = np.array([[cos_yaw, -sin_yaw * sin_pitch], [0.0, cos_pitch]])
+        self._outwards = np.array([sin_yaw, cos_yaw * sin_pitch])
+        self._shift = np.array([sin_yaw, sin_pitch])
 
-    def turn(self, points: ArrayLike, lift: float = 0.0) -> Points:
+    def turn(self, points: ArrayLike, lift: ArrayLike = 0.0) -> Points:
         """Return points (…, 2) of the face after yaw and pitch, in face units; `lift`: height over it."""
-        turned = np.array(points, dtype=np.float64)
-        x, y = turned[..., 0] * self.person.width, turned[..., 1]
-        bulge = 1 - (x / SKULL_WIDTH) ** 2 - ((y - 0.1) / SKULL_HEIGHT) ** 2
+        flat = np.asarray(points) * self._size
+        bulge = 1 - (flat - SKULL_MIDDLE) ** 2 @ SKULL_ROUND
         z = np.sqrt(np.maximum(bulge, 0)) * SKULL_DEPTH + lift
-        (sin_yaw, cos_yaw), (sin_pitch, cos_pitch) = self._yaw, self._pitch
-        turned[..., 1] = y * cos_pitch + (z * cos_yaw - x * sin_yaw) * sin_pitch
-        turned[..., 0] = x * cos_yaw + z * sin_yaw
+        turned: Points = flat @ self._across + z[..., None] * self._outwards
         return turned
 
     def __call__(self, points: ArrayLike, lift: float = 0.0) -> Points:
@@ -47,14 +50,11 @@ class Head:
 
         The curve (N, 2) is that of the right side, where x grows from the nose to the temple.
         """
-        right = np.asarray(points, dtype=np.float64)
-        return self(np.stack([right * MIRROR, right]), lift)
+        return self(np.asarray(points) * SIDES, lift)
 
     def flat(self, points: ArrayLike, depth: float = 0.15) -> Points:
         """Return picture coordinates of points at one depth: outlines, hair, ears."""
-        shift = np.array([self._yaw[0], self._pitch[0]]) * depth
-        straight = np.asarray(points) * np.array([self.person.width, 1.0]) + shift
-        return self._placed(straight)
+        return self._placed(np.asarray(points) * self._size + self._shift * depth)
 
     def body(self, points: ArrayLike) -> Points:
         """Return picture coordinates of points of neck and shoulders, which lean less than the head."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from pgtools.demo.head import Head, whole
-from pgtools.demo.paint import Canvas, Colour, Points, ellipse, lowered, rgb, smooth, xy
+from pgtools.demo.head import SIDES, Head, whole
+from pgtools.demo.paint import Canvas, Colour, Points, ellipse, lowered, mix, rgb, smooth, xy
 from pgtools.demo.people import Hair, Shot
 
 FALLING = ("long", "waves", "bob", "fringe")
@@ -41,21 +41,19 @@ def draw_sides(canvas: Canvas, head: Head, shot: Shot, rng: np.random.Generator,
         shadow = head.flat(np.concatenate([lowered(inner, 0.06), outer[::-1]]), DEPTH)
         canvas.fill(shadow, rgb(30, 14, 10), alpha=0.35, blur=0.06 * unit)
         area = head.flat(np.concatenate([inner, outer[::-1]]), DEPTH)
-        canvas.fill(area, hair.colour)
-        _draw_strands(canvas, head, (inner, outer, area), rng, lit=_light_on(shot, s))
+        _draw_lock(canvas, head, (inner, outer, area), rng, lit=_light_on(shot, s))
 
 
 def draw_fringe(canvas: Canvas, head: Head, shot: Shot, rng: np.random.Generator) -> None:
     """Paint a fringe down to the brows."""
-    hair, unit, v = head.person.hair, head.unit, head.person.hair.volume
+    unit, v = head.unit, head.person.hair.volume
     ends = smooth(xy((-0.88, -0.55, -0.1, 0.35, 0.62, 0.88), (-0.3, -0.42, -0.47, -0.44, -0.4, -0.3)))
     crown = smooth(xy((-0.72, -0.4, -0.1, 0.2, 0.45, 0.72), (-1.3, -1.5, -1.56, -1.55, -1.48, -1.3)))
     ends, crown = lowered(ends, rng.normal(0, 0.02, len(ends))), lowered(crown, -v)
     left, right = (smooth([crown[i], (crown[i] + ends[i]) * (0.53, 0.5), ends[i]]) for i in (0, -1))
     area = head.flat(np.concatenate([crown, right, ends[::-1], left[::-1]]), DEPTH)
     canvas.fill(lowered(area, 0.05 * unit), rgb(30, 14, 10), alpha=0.4, blur=0.05 * unit)
-    canvas.fill(area, hair.colour)
-    _draw_strands(canvas, head, (left, right, area), rng, lit=_light_on(shot, 0.0))
+    _draw_lock(canvas, head, (left, right, area), rng, lit=_light_on(shot, 0.0))
 
 
 def draw_sweep(canvas: Canvas, head: Head, shot: Shot, rng: np.random.Generator, height: float) -> None:
@@ -64,21 +62,20 @@ def draw_sweep(canvas: Canvas, head: Head, shot: Shot, rng: np.random.Generator,
     way = (1.0 if hair.parting >= 0 else -1.0, 1.0)
     x = (0.84, 0.9, 0.965, 0.97, 1.04, 1.06, 1.02, 0.8)
     temple = smooth(xy(x, (-1.0, -0.55, -0.1, 0.22, 0.18, -0.4, -1.0, -1.3)), closed=True)
-    temples = head.flat(np.stack([temple * (-1, 1), temple]), DEPTH)
+    temples = head.flat(temple * SIDES, DEPTH)
     canvas.fill(temples, hair.colour * 0.8, alpha=0.95, blur=0.02 * unit)
     hairline = smooth(xy((-0.9, -0.72, -0.3, 0.25, 0.68, 0.92), (-0.8, -1.02, -1.1, -1.08, -1.0, -0.72))) * way
     y = (-0.85, -1.38, -1.62 - height, -1.6 - height * 0.9, -1.34 - height * 0.4, -0.75)
     crest = smooth(xy((-1.02, -0.86, -0.4, 0.25, 0.84, 1.03), y)) * way
     area = head.flat(np.concatenate([hairline, crest[::-1]]), DEPTH)
     canvas.fill(lowered(area, 0.05 * unit), rgb(30, 14, 10), alpha=0.3, blur=0.05 * unit)
-    canvas.fill(area, hair.colour, blur=0.012 * unit)
     tufts = head.flat(_tufts(hairline, crest, rng), DEPTH)
     dark, light = darker(hair.colour), lighter(hair.colour)
-    canvas.strokes(tufts[:26], dark, width=0.03 * unit, alpha=0.5, within=area)
-    canvas.strokes(tufts[26:50], light, width=0.022 * unit, alpha=0.4, within=area)
-    canvas.strokes(tufts[50:], dark, width=0.014 * unit, alpha=0.6, within=area)
+    shade, shine = mix(hair.colour, dark, 0.5), mix(hair.colour, light, 0.4)
+    pieces = [(tufts[:26], shade, 0.03 * unit), (tufts[26:50], shine, 0.022 * unit), (tufts[50:], shade, 0.014 * unit)]
+    crop = canvas.inlay(area, hair.colour, pieces)
     gleam = head.flat(ellipse((shot.light[0] * 0.7, -1.42 - height * 0.6), 0.4, 0.12), DEPTH)
-    canvas.fill(gleam, light, alpha=0.4, blur=0.1 * unit, within=area)
+    canvas.fill(gleam, light, alpha=0.4, blur=0.1 * unit, within=crop)
 
 
 def _falling_sides(hair: Hair, s: int, parting: float) -> tuple[Points, Points]:
@@ -102,22 +99,26 @@ def _short_sides(hair: Hair, s: int, parting: float) -> tuple[Points, Points]:
     return inner, xy(outer_x, outer_y)
 
 
-def _draw_strands(
+def _draw_lock(
     canvas: Canvas, head: Head, lock: tuple[Points, Points, Points], rng: np.random.Generator, *, lit: float
 ) -> None:
-    """Strands between the curves of a lock, a band of gleam where it bends, shade along its outer edge."""
+    """Fill the area between two curves with strands, a band of gleam where it bends, shade along its outer edge."""
     inner, outer, area = lock
-    unit, dark, light = head.unit, darker(head.person.hair.colour), lighter(head.person.hair.colour)
+    unit, colour = head.unit, head.person.hair.colour
+    dark, light = darker(colour), lighter(colour)
     shares = rng.uniform(0.02, 0.98, (30, 1, 1))
     strands = head.flat(inner + (outer - inner) * shares + rng.normal(0, 0.012, (30, 1, 2)), DEPTH)
-    canvas.strokes(strands[::3], dark, width=0.045 * unit, alpha=0.4, blur=0.012 * unit, within=area)
-    canvas.strokes(strands[1::3], light, width=0.03 * unit, alpha=0.35 * lit, within=area)
-    canvas.strokes(strands[2::3], dark, width=0.012 * unit, alpha=0.5, within=area)
+    pieces = [
+        (strands[::3], mix(colour, dark, 0.4), 0.045 * unit),
+        (strands[1::3], mix(colour, light, 0.35 * lit), 0.03 * unit),
+        (strands[2::3], mix(colour, dark, 0.5), 0.012 * unit),
+    ]
+    mass = canvas.inlay(area, colour, pieces)
     n = len(inner)
     band = strands[:, n // 6 : n // 2]
-    canvas.strokes(band, light, width=0.06 * unit, alpha=0.5 * lit, blur=0.05 * unit, within=area)
+    canvas.strokes(band, light, width=0.06 * unit, alpha=0.5 * lit, blur=0.05 * unit, within=mass)
     edge = head.flat(outer + (inner - outer) * 0.12, DEPTH)
-    canvas.strokes([edge], dark, width=0.1 * unit, alpha=0.4, blur=0.06 * unit, within=area)
+    canvas.strokes([edge], dark, width=0.1 * unit, alpha=0.4, blur=0.06 * unit, within=mass)
 
 
 def _tufts(hairline: Points, crest: Points, rng: np.random.Generator, *, count: int = 70, lean: int = 5) -> Points:

@@ -6,13 +6,18 @@ y points down.
 
 from __future__ import annotations
 
+import bisect
+import itertools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
 from pgtools.demo.paint import Colour, mix, ramp_over, rgb
 
+T = TypeVar("T")
 SKINS = tuple(
     rgb(*stop)
     for stop in (
@@ -178,7 +183,7 @@ def sample_person(rng: np.random.Generator) -> Person:
         width=float(rng.normal(0.97 if feminine else 1.0, 0.035)),
         jaw=float(np.clip(rng.normal(0.25 if feminine else 0.65, 0.22), 0, 1)),
         chin=float(rng.normal(0.0, 0.06)),
-        eye_colour=EYES[int(rng.choice(6, p=_eye_chances(depth)))] + rng.normal(0, 6, 3),
+        eye_colour=_pick(rng, EYES, _eye_chances(depth)) + rng.normal(0, 6, 3),
         eye_distance=float(rng.normal(0.46, 0.018)),
         eye_size=float(rng.normal(1.06 if feminine else 0.97, 0.06)),
         eye_open=float(np.clip(rng.normal(1.0 - 0.14 * smile, 0.14), 0.6, 1.3)),
@@ -200,10 +205,10 @@ def sample_person(rng: np.random.Generator) -> Person:
         freckles=bool(depth < 0.35 and rng.random() < 0.12),
         earrings=bool(feminine and rng.random() < 0.4),
         hair=hair,
-        beard="none" if feminine else str(rng.choice(BEARDS, p=(0.46, 0.22, 0.08, 0.1, 0.14))),
-        glasses=str(rng.choice(GLASSES, p=(0.8, 0.07, 0.08, 0.05))),
+        beard="none" if feminine else _pick(rng, BEARDS, (0.46, 0.22, 0.08, 0.1, 0.14)),
+        glasses=_pick(rng, GLASSES, (0.8, 0.07, 0.08, 0.05)),
         glasses_colour=(rgb(32, 30, 32), rgb(92, 58, 38), rgb(128, 128, 132), rgb(120, 34, 40))[rng.integers(4)],
-        clothing=str(rng.choice(CLOTHING)),
+        clothing=CLOTHING[int(rng.integers(len(CLOTHING)))],
         clothing_colour=CLOTHES[int(rng.integers(len(CLOTHES)))] + rng.normal(0, 10, 3),
     )
 
@@ -235,7 +240,7 @@ def sample_shot(rng: np.random.Generator, unit: float) -> Shot:
     return Shot(
         light=(side / length, -up / length, math.sqrt(0.7) / length),
         contrast=float(rng.uniform(0.35, 0.85)),
-        backdrop=str(rng.choice(BACKDROPS, p=(0.2, 0.14, 0.12, 0.2, 0.14, 0.1, 0.1))),
+        backdrop=_pick(rng, BACKDROPS, (0.2, 0.14, 0.12, 0.2, 0.14, 0.1, 0.1)),
         tone=tone,
         tint=rgb(1 + warmth, 1, 1 - warmth),
         exposure=float(rng.normal(1.0, 0.06)),
@@ -248,9 +253,9 @@ def sample_shot(rng: np.random.Generator, unit: float) -> Shot:
 
 def _sample_hair(rng: np.random.Generator, *, feminine: bool, depth: float, age: float) -> Hair:
     if feminine:
-        style = str(rng.choice(LONG + SHORT[1:5], p=(0.22, 0.2, 0.14, 0.13, 0.09, 0.08, 0.03, 0.03, 0.03, 0.05)))
+        style = _pick(rng, LONG + SHORT[1:5], (0.22, 0.2, 0.14, 0.13, 0.09, 0.08, 0.03, 0.03, 0.03, 0.05))
     else:
-        style = str(rng.choice((*SHORT, "long", "afro"), p=(0.13, 0.22, 0.24, 0.15, 0.1, 0.08, 0.05, 0.03)))
+        style = _pick(rng, (*SHORT, "long", "afro"), (0.13, 0.22, 0.24, 0.15, 0.1, 0.08, 0.05, 0.03))
     luck = rng.random()
     if age > 0.55 and luck < 0.6:
         colour = GREY_HAIR[int(rng.integers(2))]
@@ -264,7 +269,7 @@ def _sample_hair(rng: np.random.Generator, *, feminine: bool, depth: float, age:
         style=style,
         colour=np.clip(colour + rng.normal(0, 6), 12, 250),
         volume=float(rng.uniform(0.08, 0.3)),
-        parting=float(rng.choice((-1, 1)) * rng.uniform(0.0, 0.5)),
+        parting=float((-1, 1)[rng.integers(2)] * rng.uniform(0.0, 0.5)),
         length=float(rng.uniform(1.9, 3.6)),
     )
 
@@ -273,6 +278,12 @@ def _eye_chances(depth: float) -> tuple[float, ...]:
     dark = 0.25 + 0.7 * min(depth * 1.5, 1.0)
     rest = (1 - dark) / 4
     return (dark / 2, dark / 2, rest, rest, rest, rest)
+
+
+def _pick(rng: np.random.Generator, options: Sequence[T], chances: Sequence[float]) -> T:
+    """A random option; `rng.choice` does the same, ten times slower."""
+    ends = list(itertools.accumulate(chances))
+    return options[bisect.bisect_right(ends, rng.random() * ends[-1])]
 
 
 def _hue(hue: float, saturation: float, value: float) -> Colour:

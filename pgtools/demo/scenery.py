@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import functools
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pgtools.demo.paint import Canvas, ellipse, mix, rgb, smooth, xy
+from pgtools.demo.paint import Canvas, Planes, ellipse, mix, rgb, smooth, xy
 from pgtools.demo.people import Shot
-from pgtools.imaging.conventions import LUMA, quantise
+from pgtools.imaging.conventions import LUMA
 
 # A backdrop is out of focus, so it is painted this small (pixels along the longer side) and enlarged.
 SKETCH = 80
+# Standard deviation of the whole numbers -127 to 127.
+GRAIN_STD = (254 * 256 / 12) ** 0.5
 SQUARE = xy((0, 1, 1, 0), (0, 0, 1, 1))
 
 
-def paint_backdrop(width: int, height: int, shot: Shot, rng: np.random.Generator) -> NDArray[np.float32]:
-    """Return an out-of-focus scene, float32 RGB (height, width, 3) in 0..255."""
+def paint_backdrop(width: int, height: int, shot: Shot, rng: np.random.Generator) -> Planes:
+    """Return an out-of-focus scene, float32 RGB (3, height, width) in 0..255."""
     scale = SKETCH / max(width, height)
     size = np.array([max(8, round(width * scale)), max(8, round(height * scale))])
     canvas = Canvas(_gradient(size, shot, rng))
@@ -30,43 +34,52 @@ def paint_backdrop(width: int, height: int, shot: Shot, rng: np.random.Generator
         _draw_pictures(canvas, size, shot, rng)
     elif shot.backdrop == "window":
         _draw_window(canvas, size, shot, rng)
-    sketch = cv2.GaussianBlur(canvas.picture(), (0, 0), float(rng.uniform(0.8, 2.0)))
-    enlarged: NDArray[np.float32] = cv2.resize(sketch, (width, height), interpolation=cv2.INTER_LINEAR)
-    return enlarged
+    sigma = float(rng.uniform(0.8, 2.0))
+    planes = np.empty((3, height, width), np.float32)
+    for sketch, plane in zip(canvas.planes, planes, strict=True):
+        cv2.resize(cv2.GaussianBlur(sketch, (0, 0), sigma), (width, height), dst=plane)
+    return planes
 
 
-def finish(image: NDArray[np.float32], shot: Shot, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Return the picture as the camera stores it: tint, saturation, vignette, blur, grain, 8 bits."""
-    height, width = image.shape[:2]
+def finish(planes: Planes, shot: Shot, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Return the picture (H, W, 3) as the camera stores it: blur, vignette, tint, saturation, grain, 8 bits."""
+    height, width = planes.shape[1:]
+    if shot.blur:
+        planes = np.stack([cv2.GaussianBlur(plane, (0, 0), shot.blur) for plane in planes])
     grey = np.repeat(LUMA[None], 3, axis=0)
     colours = np.diag(shot.exposure * shot.tint) @ (grey + (np.eye(3) - grey) * shot.saturation)
-    x, y = (np.linspace(-1, 1, side, dtype=np.float32) ** 2 for side in (width, height))
-    image = cv2.transform(image, colours) * (1 - np.float32(0.09) * (x[None] + y[:, None]))[..., None]
-    if shot.blur:
-        image = cv2.GaussianBlur(image, (0, 0), shot.blur)
+    picture = cv2.transform(cv2.merge(list(planes * _vignette(width, height))), colours)
     # A little grain even on a clean photograph keeps the soft gradients free of bands.
-    grain = rng.standard_normal((height, width, 1), dtype=np.float32)
-    return quantise(image + grain * np.float32(max(shot.noise, 0.5)))
+    grain = rng.integers(-127, 128, (height, width), dtype=np.int8) * np.float32(max(shot.noise, 0.5) / GRAIN_STD)
+    finished: NDArray[np.uint8] = cv2.add(picture, cv2.merge([grain] * 3), dtype=cv2.CV_8U)  # rounds and clips
+    return finished
 
 
-def _gradient(size: NDArray[np.int64], shot: Shot, rng: np.random.Generator) -> NDArray[np.float32]:
+@functools.lru_cache(maxsize=8)
+def _vignette(width: int, height: int) -> NDArray[np.float32]:
+    x, y = (np.linspace(-1, 1, side, dtype=np.float32) ** 2 for side in (width, height))
+    return 1 - np.float32(0.09) * (x + y[:, None])
+
+
+def _gradient(size: NDArray[np.int64], shot: Shot, rng: np.random.Generator) -> Planes:
     """Two tones along a random direction, and a glow behind the head."""
     second = np.clip(shot.tone * rng.uniform(0.45, 1.25) + rng.normal(0, 14, 3), 8, 250)
     angle, centre = rng.uniform(0, 2 * np.pi), rng.uniform(-0.4, 0.4, 2)
     x, y = np.linspace(-1, 1, size[0])[None], np.linspace(-1, 1, size[1])[:, None]
     share = 0.5 + 0.5 * np.tanh(x * np.cos(angle) + y * np.sin(angle))
+    first, second, white = (colour[:, None, None] for colour in (shot.tone, second, rgb(250, 250, 250)))
     glow = 0.28 * np.exp(-((x - centre[0]) ** 2 + (y - centre[1]) ** 2) / 0.6)
-    return mix(mix(shot.tone, second, share[..., None]), rgb(250, 250, 250), glow[..., None]).astype(np.float32)
+    return mix(mix(first, second, share), white, glow).astype(np.float32)
 
 
 def _draw_bokeh(canvas: Canvas, size: NDArray[np.int64], shot: Shot, rng: np.random.Generator) -> None:
     if shot.backdrop == "evening":
         canvas.planes *= np.float32(0.35)
-    for _ in range(int(rng.integers(14, 34))):
-        radius = float(rng.uniform(2, 7.5))
+    for _ in range(int(rng.integers(10, 24))):
+        radius = float(rng.uniform(2.5, 8))
         own = np.clip(shot.tone * rng.uniform(0.8, 1.8) + rng.normal(0, 40, 3), 0, 255)
         disc = ellipse(rng.uniform(0, 1, 2) * size, radius, radius)
-        canvas.fill(disc, mix(rgb(255, 226, 170), own, 0.6), alpha=float(rng.uniform(0.12, 0.5)), blur=0.8)
+        canvas.fill(disc, mix(rgb(255, 226, 170), own, 0.6), alpha=float(rng.uniform(0.12, 0.5)))
 
 
 def _draw_outdoors(canvas: Canvas, size: NDArray[np.int64], shot: Shot, rng: np.random.Generator) -> None:
@@ -78,9 +91,9 @@ def _draw_outdoors(canvas: Canvas, size: NDArray[np.int64], shot: Shot, rng: np.
         ridge = smooth(xy(np.linspace(-5, w + 5, 9), horizon + (layer - 1) * h * 0.1 + rng.normal(0, h * 0.05, 9)))
         land = mix(rgb(150, 172, 178), mix(rgb(78, 104, 58), shot.tone, 0.25), (layer + 1) / 3)
         canvas.fill(np.concatenate([ridge, [(w + 5, h + 5), (-5, h + 5)]]), land)
-    for _ in range(int(rng.integers(0, 40))):
-        leaf = ellipse((rng.uniform(0, w), horizon + abs(rng.normal(0, h * 0.18)) - 4), *rng.uniform(1.5, 5.5, 2))
-        canvas.fill(leaf, rgb(64, 92, 48) * rng.uniform(0.6, 1.6), alpha=0.6, blur=0.8)
+    for _ in range(int(rng.integers(0, 26))):
+        leaf = ellipse((rng.uniform(0, w), horizon + abs(rng.normal(0, h * 0.18)) - 4), *rng.uniform(2.0, 6.5, 2))
+        canvas.fill(leaf, rgb(64, 92, 48) * rng.uniform(0.6, 1.6), alpha=0.6)
 
 
 def _draw_curtain(canvas: Canvas, size: NDArray[np.int64], shot: Shot, rng: np.random.Generator) -> None:
@@ -103,4 +116,4 @@ def _draw_window(canvas: Canvas, size: NDArray[np.int64], shot: Shot, rng: np.ra
     for row in range(3):
         corners = [(left + column * wide * 0.5, size[1] * (0.02 + row * 0.22)) for column in range(2)]
         panes = [SQUARE * (wide * 0.44, size[1] * 0.19) + corner for corner in corners]
-        canvas.fill(panes, mix(rgb(250, 250, 240), shot.tone, 0.1 + 0.1 * row), blur=0.8)
+        canvas.fill(panes, mix(rgb(250, 250, 240), shot.tone, 0.1 + 0.1 * row))

@@ -124,17 +124,8 @@ def accept(
     new = dict(baseline)
     for name, result in by_metric(results).items():
         _check_finite(result, where=name)
-        kept = (
-            {p: t for p, t in baseline[name].tolerance.items() if p in result.values}
-            if name in baseline
-            else {}
-        )
-        ruled = {
-            p: t
-            for metric, part, t in rules
-            for p in result.values
-            if metric in ("", name) and part in ("", p)
-        }
+        kept = {p: t for p, t in baseline[name].tolerance.items() if p in result.values} if name in baseline else {}
+        ruled = {p: t for metric, part, t in rules for p in result.values if metric in ("", name) and part in ("", p)}
         new[name] = Accepted(result, {**kept, **ruled})
     for metric, part, _ in rules:
         if not any(metric in ("", r.metric) and (not part or part in r.values) for r in results):

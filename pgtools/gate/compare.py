@@ -39,9 +39,7 @@ class Move:
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values, ready for JSON, which has no NaN or infinity: they become null."""
-        return {
-            k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in asdict(self).items()
-        }
+        return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in asdict(self).items()}
 
 
 def compare(baseline: Baseline, results: Sequence[MetricResult]) -> list[Move]:
@@ -106,7 +104,7 @@ def _check_comparable(baseline: Baseline, found: Mapping[str, MetricResult]) -> 
         faults += [f"{name}: {text}" for text in differences(baseline[name].result, found[name])]
     if faults:
         raise InputError(
-            "These results and the baseline were not measured alike.\n  " + "\n  ".join(sorted(faults)),
+            "These results and the baseline were not measured alike: " + "; ".join(sorted(faults)) + ".",
             hint="Measure again with the baseline's settings, or accept these results as the new baseline.",
         )
 

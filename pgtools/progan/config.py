@@ -68,24 +68,24 @@ class TrainSettings(Settings):
 
     latent: int = setting(64, help="Gaussian numbers an image is made from.", low=1, high=65536)
     fmap_base: int = setting(
-        512, help="Feature maps at a stage: base / 2^stage, at most --fmap-max.", low=2, high=1 << 20
+        256, help="Feature maps at a stage: base / 2^stage, at most --fmap-max.", low=2, high=1 << 20
     )
     fmap_decay: float = setting(1.0, help="Exponent on 2^stage.", low=0, high=4, hidden=True)
     fmap_max: int = setting(64, help="Most feature maps at any stage.", low=1, high=8192)
     fused_scale: bool = setting(True, help="Scale and convolve at once, as the authors' released trainer does.")
     stddev_group: int = setting(4, help="Images compared by the minibatch standard deviation.", low=1, high=1024)
 
-    stable_kimg: float = setting(6.0, help="Length of the phase at each resolution.", low=0, unit="kimg")
-    fade_kimg: float = setting(6.0, help="Length of each fade-in of a higher resolution.", low=0, unit="kimg")
+    stable_kimg: float = setting(4.0, help="Length of the phase at each resolution.", low=0, unit="kimg")
+    fade_kimg: float = setting(4.0, help="Length of each fade-in of a higher resolution.", low=0, unit="kimg")
     total_kimg: float | None = setting(
         None,
         help="Real images shown in all, in thousands; by default growth and three more phases.",
         low=0.001,
     )
-    minibatch: str = setting("4:16", help="Images a step, from each resolution on.")
+    minibatch: str = setting("4:16,16:8", help="Images a step, from each resolution on.")
     minibatch_repeats: int = setting(4, help="Minibatches between two looks at the schedule.", low=1, high=1024)
 
-    learning_rate: float = setting(0.002, help="Adam's step.", low=0, high=1)
+    learning_rate: float = setting(0.003, help="Adam's step.", low=0, high=1)
     learning_rate_from: str = setting("", help='Other steps from a resolution on, e.g. "1024:0.0015".')
     beta1: float = setting(0.0, help="Adam's β1.", low=0, high=0.9999)
     beta2: float = setting(0.99, help="Adam's β2.", low=0, high=0.9999)
@@ -99,8 +99,8 @@ class TrainSettings(Settings):
     seed: int = setting(0, help="Names weights, data order and latents.", low=0)
     device: str = setting("auto", help="auto, cpu, cuda or cuda:N.")
     log_kimg: float = setting(1.0, help="Between log lines.", low=0.001, unit="kimg")
-    grid_kimg: float = setting(5.0, help="Between image grids.", low=0.001, unit="kimg")
-    snapshot_kimg: float = setting(10.0, help="Between snapshots, each with a checkpoint.", low=0.001, unit="kimg")
+    grid_kimg: float = setting(4.0, help="Between image grids.", low=0.001, unit="kimg")
+    snapshot_kimg: float = setting(4.0, help="Between snapshots, each with a checkpoint.", low=0.001, unit="kimg")
     score_images: int = setting(0, help="Score each snapshot by SWD against this many real images; 0 for never.", low=0)
 
     def __post_init__(self) -> None:

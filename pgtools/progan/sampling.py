@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pgtools.errors import InputError
+from pgtools.errors import InputError, OutputError
 from pgtools.imaging.conventions import quantise
 from pgtools.imaging.grid import tile
 from pgtools.imaging.photo import encode_png
@@ -20,7 +21,7 @@ from pgtools.progan.folder import SNAPSHOT_SUFFIX, RunFolder, is_run
 from pgtools.progan.generator import Generator
 from pgtools.progan.layers import enlarge
 from pgtools.progan.legacy import read_legacy
-from pgtools.runtime.files import remove, written_aside
+from pgtools.runtime.files import check_writable, remove, written_aside
 from pgtools.runtime.progress import bar
 from pgtools.runtime.seeds import stream
 from pgtools.stores.source import ImageSource
@@ -126,6 +127,25 @@ def _read(path: Path, images: int | None) -> Snapshot:
     if path.suffix == SNAPSHOT_SUFFIX:
         return read_snapshot(path)
     return read_snapshot(RunFolder(path).find_snapshot(images))
+
+
+def check_folder(folder: Path, *, overwrite: bool) -> None:
+    """Raise OutputError unless images can be written as `folder`: new, empty, or of such images.
+
+    Raises:
+        OutputError: it holds something and `overwrite` is off, or holds other files, or cannot be written.
+    """
+    if folder.is_dir():
+        held = sorted(path.name for path in folder.iterdir())
+        if foreign := [name for name in held if not re.fullmatch(r"\d{6,}\.png", name)]:
+            raise OutputError(
+                f"{folder} holds {foreign[0]}, which is no generated image; it will not be replaced.",
+                hint="Name another folder.",
+            )
+        overwrite = overwrite or not held
+    elif folder.exists():
+        raise OutputError(f"{folder} is a file; the images go into a folder.", hint="Name another folder.")
+    check_writable(folder, overwrite=overwrite, what="folder")
 
 
 def write_images(source: ImageSource, folder: Path) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,42 +11,56 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pgtools import __version__
 from pgtools.errors import InputError
 from pgtools.imaging.photo import read_photo
 from pgtools.report.figures import Line, curves, phases
-from pgtools.report.page import Chart, Fact, Key, Page, Row, ScoreGroup, ScorePart
+from pgtools.report.page import Chart, Fact, Key, Page, ScoreGroup, ScorePart
 from pgtools.report.pictures import LARGE, SMALL, Picture, picture
+from pgtools.report.provenance import commands, origins, protocol, split_settings
 from pgtools.report.run import Run
 from pgtools.runtime.results import MetricResult
 
 MOST_GRIDS = 8
-# Column of the log, title, axis, what it says, whether orders of magnitude matter.
-_PANELS: tuple[tuple[tuple[tuple[str, str], ...], str, str, str], ...] = (
-    (
+
+
+@dataclass(frozen=True)
+class _Panel:
+    """One chart of the log: (column, label) of each line, title, axis, what it says, whether decades matter."""
+
+    columns: tuple[tuple[str, str], ...]
+    title: str
+    ylabel: str
+    caption: str
+    log: bool = False
+
+
+_PANELS = (
+    _Panel(
         (("wasserstein", "Wasserstein estimate"),),
         "Wasserstein estimate",
-        "E[D(real)] − E[D(fake)]",  # noqa: RUF001
+        "E[D(real)] − E[D(fake)]",
         "How far the discriminator tells real from generated images; usually it falls as the generator "
         "learns and rises when a new resolution gives it more to see.",
     ),
-    (
+    _Panel(
         (("loss_generator", "generator"), ("loss_discriminator", "discriminator")),
         "Losses",
         "loss",
         "Only their trend is meaningful: a Wasserstein critic's scores have no fixed zero.",
     ),
-    (
+    _Panel(
         (("gradient_penalty", "gradient penalty"),),
         "Gradient penalty",
         "penalty",
         "Near zero while the discriminator keeps to its Lipschitz bound.",
+        log=True,
     ),
-    (
+    _Panel(
         (("images_per_second", "images/s"),),
         "Throughput",
         "images/s",
         "Real images shown each second of training; growing makes the early resolutions cheap.",
+        log=True,
     ),
 )
 
@@ -83,7 +95,7 @@ def compose(
     final = _final_results(run, results)
     if not final:
         notes.append("No scores: pass results of metric commands with --metrics.")
-    differing, same = _settings(run.settings, knowledge.usual)
+    differing, same = split_settings(run.settings, knowledge.usual)
     return Page(
         title=title or run.name,
         lead=_lead(run),
@@ -94,12 +106,12 @@ def compose(
         curves=_curves(run),
         score_curves=_score_curves(run, knowledge),
         scores=[_score_group(result, where, knowledge) for where, result in final],
-        protocols={_title(result, knowledge)[0]: _protocol(result) for _, result in final},
+        protocols={_title(result, knowledge)[0]: protocol(result) for _, result in final},
         differing=differing,
         settings=same,
         reference=f"the preset {knowledge.reference}" if knowledge.reference else "",
-        commands=_commands(run, [result for _, result in final], differing, knowledge.reference),
-        origins=_origins(run, final),
+        commands=commands(run, [result for _, result in final], differing, knowledge.reference),
+        origins=origins(run),
         notes=notes,
     )
 
@@ -123,7 +135,7 @@ def _facts(run: Run) -> list[Fact]:
         facts.append(Fact("Data set", f"{run.data['count']:,}", "images"))
     sizes: list[Any] = [run.parameters.get(network) for network in ("generator", "discriminator")]
     if all(map(_is_number, sizes)):
-        unit, size = ("million", 1e6) if max(sizes) >= 1e6 else ("thousand", 1e3)
+        unit, size = ("M", 1e6) if max(sizes) >= 1e6 else ("k", 1e3)
         facts.append(Fact("Parameters, G + D", " + ".join(f"{count / size:.3g}" for count in sizes), unit))
     return facts
 
@@ -183,14 +195,13 @@ def _curves(run: Run) -> list[Chart]:
     kimg = run.column("kimg")
     schedule = phases(kimg, run.column("lod"), run.column("resolution"))
     charts = []
-    for i, (columns, title, ylabel, caption) in enumerate(_PANELS):
-        lines = [
-            Line(label, kimg, run.column(name), f"series-{k}") for k, (name, label) in enumerate(columns)
-        ]
+    for i, panel in enumerate(_PANELS):
+        lines = [Line(label, kimg, run.column(name), f"series-{k}") for k, (name, label) in enumerate(panel.columns)]
         lines = [line for line in lines if np.isfinite(line.y).any()]
         if lines:
-            svg = curves(f"curve-{i}", lines, ylabel=ylabel, schedule=schedule, log=_spans_decades(lines))
-            charts.append(Chart(svg, title, caption, _alt(title, lines), _keys(lines)))
+            log = panel.log and _spans_decades(lines)
+            svg = curves(f"curve-{i}", lines, ylabel=panel.ylabel, schedule=schedule, log=log)
+            charts.append(Chart(svg, panel.title, panel.caption, _alt(panel.title, lines), _keys(lines)))
     return charts
 
 
@@ -267,9 +278,7 @@ def _score_group(result: MetricResult, where: str, knowledge: Knowledge) -> Scor
         return f"{figures[part]:,.{digits}f}" if part in figures else ""
 
     parts = [
-        ScorePart(
-            _part(part), shown(result.values, part), shown(result.spread, part), shown(result.floor, part)
-        )
+        ScorePart(_part(part), shown(result.values, part), shown(result.spread, part), shown(result.floor, part))
         for part in result.values
     ]
     count, seed = (result.protocol.get(name) for name in ("num_images", "seed"))
@@ -283,72 +292,6 @@ def _title(result: MetricResult, knowledge: Knowledge) -> tuple[str, str]:
 
 def _part(part: str) -> str:
     return f"{part}²" if part.isascii() and part.isdigit() else part
-
-
-def _protocol(result: MetricResult) -> list[Row]:
-    rows = [Row(name, _shown(value)) for name, value in result.protocol.items()]
-    for role, table in result.data.items():
-        rows += [Row(f"{role} {name}", _shown(value)) for name, value in table.items()]
-    return rows + [Row(name, _shown(value)) for name, value in result.environment.items()]
-
-
-def _settings(settings: Mapping[str, Any], usual: Mapping[str, Any]) -> tuple[list[Row], list[Row]]:
-    """Settings that differ from the usual ones, and all others; none differs where nothing is usual."""
-    differs = [name for name, value in settings.items() if name in usual and usual[name] != value]
-    return (
-        [Row(name, _shown(settings[name]), _shown(usual[name])) for name in differs],
-        [Row(name, _shown(value)) for name, value in settings.items() if name not in differs],
-    )
-
-
-def _commands(
-    run: Run, results: Sequence[MetricResult], differing: Sequence[Row], preset: str
-) -> list[list[str]]:
-    """How to get here again: a command is a list of words, an option and its value together."""
-    folder = str(run.folder)
-    found = []
-    if name := run.data.get("name"):
-        start = ["pgtools", "train", shlex.quote(str(name)), *_option("out", folder)]
-        options = [word for row in differing for word in _option(row.name, run.settings[row.name])]
-        found.append([*start, *(_option("preset", preset) if preset else []), *options])
-    found.append(["pgtools", "generate", shlex.quote(folder), "fakes", "--count 1000"])
-    for result in results:
-        sets = [shlex.quote(str(result.data[role].get("name"))) for role in sorted(result.data, reverse=True)]
-        told = [name for name in result.protocol if name not in _NO_OPTIONS]
-        if re.fullmatch("[a-z-]+", result.metric):
-            options = [word for name in told for word in _option(name, result.protocol[name])]
-            found.append(["pgtools", result.metric, *sets, *options, "--json"])
-    return [*found, ["pgtools", "report", shlex.quote(folder)]]
-
-
-# Parts of a protocol that a command works out by itself.
-_NO_OPTIONS = frozenset({"version", "resolution", "weights"})
-
-
-def _option(name: str, value: Any) -> list[str]:
-    words = name.replace("_", "-")
-    if isinstance(value, bool):
-        return [f"--{words}" if value else f"--no-{words}"]
-    return [] if value is None else [f"--{words} {shlex.quote(str(value))}"]
-
-
-def _origins(run: Run, final: Sequence[tuple[str, MetricResult]]) -> list[Row]:
-    rows = [Row("trained by", f"pgtools {run.pgtools}")] if run.pgtools else []
-    rows.append(Row("report by", f"pgtools {__version__}"))
-    rows += [Row(f"data {name}", _shown(value)) for name, value in run.data.items()]
-    if run.snapshots:
-        rows.append(Row("newest snapshot", run.snapshots[-1].name))
-    return rows
-
-
-def _shown(value: Any) -> str:
-    if value is None or value == "":
-        return "—"
-    if isinstance(value, str) and re.fullmatch("[0-9a-f]{40,}", value):
-        return f"{value[:16]}…"
-    if isinstance(value, bool):
-        return "on" if value else "off"
-    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _is_number(value: Any) -> bool:

@@ -58,9 +58,7 @@ _RC: dict[str, Any] = {
     "text.parse_math": False,
 }
 # Without the user's own matplotlibrc: figures look alike everywhere. The backend is not for us to set.
-_DEFAULTS: dict[str, Any] = {
-    key: value for key, value in mpl.rcParamsDefault.items() if not key.startswith("backend")
-}
+_DEFAULTS: dict[str, Any] = {key: value for key, value in mpl.rcParamsDefault.items() if not key.startswith("backend")}
 
 
 @dataclass(frozen=True)
@@ -92,9 +90,7 @@ class Phase:
     end: float
 
 
-def phases(
-    kimg: NDArray[np.float64], lod: NDArray[np.float64], resolution: NDArray[np.float64]
-) -> list[Phase]:
+def phases(kimg: NDArray[np.float64], lod: NDArray[np.float64], resolution: NDArray[np.float64]) -> list[Phase]:
     """Return the phases that the ticks went through.
 
     Args:
@@ -116,9 +112,7 @@ def phases(
     return found
 
 
-def curves(
-    name: str, lines: Sequence[Line], *, ylabel: str, schedule: Sequence[Phase] = (), log: bool = False
-) -> str:
+def curves(name: str, lines: Sequence[Line], *, ylabel: str, schedule: Sequence[Phase] = (), log: bool = False) -> str:
     """Return a chart of lines over kimg as an `<svg>` element.
 
     Args:
@@ -136,9 +130,7 @@ def curves(
         _draw_lines(axes, lines, log=log)
         axes.set_xlabel("real images shown (kimg)")
         axes.set_ylabel(ylabel)
-        axes.yaxis.set_label_coords(
-            0.025, 0.5, transform=blended_transform_factory(figure.transFigure, axes.transAxes)
-        )
+        axes.yaxis.set_label_coords(0.025, 0.5, transform=blended_transform_factory(figure.transFigure, axes.transAxes))
         _set_limits(axes, lines, schedule)
         text = io.StringIO()
         # None leaves the entry out: a date or a program's version would make equal figures differ.
@@ -147,9 +139,7 @@ def curves(
     return _inline(text.getvalue(), name)
 
 
-def thinned(
-    x: NDArray[np.float64], y: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def thinned(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return at most 400 points: means over equal runs of ticks, NaN left out; a short one stays as it is."""
     if len(x) <= _MOST_POINTS:
         return x, y
@@ -196,7 +186,7 @@ def _draw_strip(axes: Axes, schedule: Sequence[Phase]) -> None:
 
 
 def _tick(value: float, _: object) -> str:
-    return f"{value:,.6g}".replace("-", "−")  # noqa: RUF001
+    return f"{value:,.6g}".replace("-", "−")
 
 
 def _set_limits(axes: Axes, lines: Sequence[Line], schedule: Sequence[Phase]) -> None:
@@ -209,9 +199,7 @@ def _inline(document: str, name: str) -> str:
     svg = document[document.index("<svg") :].strip()
     svg = re.sub(r"<style.*?</style>|<!--.*?-->", "", svg, flags=re.DOTALL)
     svg = re.sub(r' (xmlns(:\w+)?|version)="[^"]*"', "", svg)
-    svg = re.sub(r'(<svg[^>]*?) width="[^"]*" height="[^"]*"', r"\1", svg, count=1).replace(
-        "xlink:href", "href"
-    )
+    svg = re.sub(r'(<svg[^>]*?) width="[^"]*" height="[^"]*"', r"\1", svg, count=1).replace("xlink:href", "href")
     svg = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{name}-", svg)
     svg = re.sub("#[0-9a-f]{6}", lambda match: _VARIABLES.get(match.group(), match.group()), svg)
     svg = re.sub(r"(\d\.\d\d)\d+", r"\1", svg)

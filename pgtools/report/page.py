@@ -108,6 +108,11 @@ class Page:
     origins: Sequence[Row] = ()
     notes: Sequence[str] = ()
 
+    @property
+    def has_floor(self) -> bool:
+        """Whether any score comes with its floor."""
+        return any(part.floor for group in self.scores for part in group.parts)
+
 
 def render(page: Page) -> str:
     """Return the page as HTML that refers to nothing outside itself; every text is escaped."""

@@ -37,9 +37,7 @@ class Picture:
     level: int | None = None
 
 
-def picture(
-    image: NDArray[np.uint8], *, budget: int, alt: str, caption: str = "", level: int | None = None
-) -> Picture:
+def picture(image: NDArray[np.uint8], *, budget: int, alt: str, caption: str = "", level: int | None = None) -> Picture:
     """Return a uint8 RGB image (H, W, 3) as a WebP of at most `budget` bytes (LARGE or SMALL).
 
     A larger image is averaged down (box filter, which keeps the blocks of nearest-enlarged pixels clean); a

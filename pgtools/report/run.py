@@ -97,11 +97,7 @@ def read_run(folder: Path) -> Run:
         name=folder.resolve().name,
         folder=folder,
         pgtools=str(config.get("pgtools", "")),
-        **{
-            key: config[key]
-            for key in ("settings", "data", "parameters")
-            if isinstance(config.get(key), dict)
-        },
+        **{key: config[key] for key in ("settings", "data", "parameters") if isinstance(config.get(key), dict)},
         ticks=_columns(ticks),
         scores=scores,
         grids=grids,

@@ -32,9 +32,7 @@ def test_the_file_is_pinned(result: Make, tmp_path: Path) -> None:
     assert value == {
         "format": "pgtools-baseline",
         "version": 1,
-        "metrics": {
-            "swd": {"result": result({"32": 10.0}).as_dict(), "tolerance": {"32": {"absolute": 0.0}}}
-        },
+        "metrics": {"swd": {"result": result({"32": 10.0}).as_dict(), "tolerance": {"32": {"absolute": 0.0}}}},
     }
 
 

@@ -36,9 +36,7 @@ def test_the_same_result_passes(pgtools: Command, baseline: Path, write: Callabl
     assert outcome.out.count("same") == 2
 
 
-def test_a_worse_result_fails_after_the_table(
-    pgtools: Command, baseline: Path, write: Callable[..., Path]
-) -> None:
+def test_a_worse_result_fails_after_the_table(pgtools: Command, baseline: Path, write: Callable[..., Path]) -> None:
     worse = write("worse.json", values={"32": 12.0, "average": 8.0})
     outcome = pgtools("gate", "check", worse, "--baseline", baseline)
     assert outcome.code == 3
@@ -56,9 +54,7 @@ def test_json_says_the_same(pgtools: Command, baseline: Path, write: Callable[..
     assert [move["verdict"] for move in value["moves"]] == ["worse", "missing"]
 
 
-def test_a_different_protocol_is_refused(
-    pgtools: Command, baseline: Path, write: Callable[..., Path]
-) -> None:
+def test_a_different_protocol_is_refused(pgtools: Command, baseline: Path, write: Callable[..., Path]) -> None:
     other = write("other.json", protocol={"version": 1, "num_images": 512, "seed": 1})
     outcome = pgtools("gate", "check", other, "--baseline", baseline)
     assert (outcome.code, outcome.out) == (1, "")
@@ -87,15 +83,11 @@ def test_accept_says_what_moved_and_what_is_measured_differently(
 
 def test_show_lists_what_is_allowed(pgtools: Command, baseline: Path) -> None:
     outcome = pgtools("gate", "show", "--baseline", baseline)
-    assert ["swd", "32", "10", "0.5", "5%,3sigma", "lower"] in [
-        line.split() for line in outcome.out.splitlines()
-    ]
+    assert ["swd", "32", "10", "0.5", "5%,3sigma", "lower"] in [line.split() for line in outcome.out.splitlines()]
     assert json.loads(pgtools("gate", "show", "--baseline", baseline, "--json").out)["swd"]
 
 
-def test_a_name_with_brackets_is_shown_as_it_is(
-    pgtools: Command, tmp_path: Path, write: Callable[..., Path]
-) -> None:
+def test_a_name_with_brackets_is_shown_as_it_is(pgtools: Command, tmp_path: Path, write: Callable[..., Path]) -> None:
     # Rich reads [/x] as markup, and raised on it.
     odd = write("odd.json", metric="[/x]")
     outcome = pgtools("gate", "accept", odd, "--baseline", tmp_path / "b.json")

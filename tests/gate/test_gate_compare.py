@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pgtools.errors import InputError
@@ -70,15 +70,15 @@ def test_a_metric_that_is_missing_fails_and_a_new_one_does_not(result: Make) -> 
     assert {move.metric for move in failures(moves)} == {"swd"}
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.text(max_size=4), FIGURES, min_size=1), st.sampled_from(["lower", "higher"]))
-def test_a_result_compared_with_itself_never_fails(
-    result: Make, values: dict[str, float], direction: str
-) -> None:
+def test_a_result_compared_with_itself_never_fails(result: Make, values: dict[str, float], direction: str) -> None:
     same = result(values, direction=direction, spread={})
     moves = compare({"swd": Accepted(same, dict.fromkeys(values, Tolerance()))}, [same])
     assert [move.verdict for move in moves] == ["same"] * len(values)
 
 
+@settings(deadline=None)
 @given(FIGURES, st.floats(0, 1), st.floats(0, 100), st.floats(1e-3, 1e6), st.sampled_from([-1, 1]))
 def test_worse_fails_beyond_the_tolerance_and_better_never(
     result: Make, value: float, relative: float, absolute: float, beyond: float, sign: int
@@ -93,9 +93,7 @@ def test_worse_fails_beyond_the_tolerance_and_better_never(
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize("direction", ["lower", "higher"])
-def test_a_value_that_is_not_finite_is_worse_and_becomes_null(
-    result: Make, value: float, direction: str
-) -> None:
+def test_a_value_that_is_not_finite_is_worse_and_becomes_null(result: Make, value: float, direction: str) -> None:
     baseline = accept({}, [result({"v": 1.0}, direction=direction)])
     (move,) = compare(baseline, [result({"v": value}, direction=direction)])
     assert move.verdict == "worse"

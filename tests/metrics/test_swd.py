@@ -237,11 +237,23 @@ def lose_modes(images: np.ndarray) -> np.ndarray:
     return np.tile(images[: COUNT // 8], (8, 1, 1, 1))
 
 
+@pytest.fixture(scope="module")
+def real() -> np.ndarray:
+    return photographs(COUNT, 64, 1)
+
+
+@pytest.fixture(scope="module")
+def other() -> np.ndarray:
+    return photographs(COUNT, 64, 2)
+
+
+@pytest.fixture(scope="module")
+def floor(real: np.ndarray, other: np.ndarray) -> dict[int, float]:
+    return means(real, other, PATCHES)
+
+
 class TestDirection:
     """A worse set scores worse, and on the level where its fault is; the floor is real against other real."""
-
-    real, other = photographs(COUNT, 64, 1), photographs(COUNT, 64, 2)
-    floor = means(real, other, PATCHES)
 
     @pytest.mark.parametrize(
         ("spoil", "level", "times", "untouched"),
@@ -255,25 +267,36 @@ class TestDirection:
         ],
     )
     def test_each_fault_shows_on_its_level(
-        self, spoil: Callable[[np.ndarray], np.ndarray], level: int, times: float, untouched: int | None
+        self,
+        real: np.ndarray,
+        other: np.ndarray,
+        floor: dict[int, float],
+        spoil: Callable[[np.ndarray], np.ndarray],
+        level: int,
+        times: float,
+        untouched: int | None,
     ):
-        found = means(self.real, spoil(self.other), PATCHES)
-        assert found[level] > times * self.floor[level]
+        found = means(real, spoil(other), PATCHES)
+        assert found[level] > times * floor[level]
         if untouched is not None:
-            assert found[untouched] < 1.15 * self.floor[untouched]
+            assert found[untouched] < 1.15 * floor[untouched]
 
-    def test_more_of_a_fault_is_worse(self):
-        once, twice = blur(self.other), blur(blur(self.other))
-        found = [means(self.real, images, PATCHES)[64] for images in (self.other, once, twice)]
+    def test_more_of_a_fault_is_worse(self, real: np.ndarray, other: np.ndarray):
+        once, twice = blur(other), blur(blur(other))
+        found = [means(real, images, PATCHES)[64] for images in (other, once, twice)]
         assert found == sorted(found)
 
-    def test_convention_a_cast_that_all_images_share_is_not_seen(self):
+    def test_convention_a_cast_that_all_images_share_is_not_seen(
+        self, real: np.ndarray, other: np.ndarray, floor: dict[int, float]
+    ):
         # Each set is normalised by its own mean and deviation of every channel.
-        cast = (0.7 * self.other.astype(np.float32) + np.array([[[[60]], [[0]], [[20]]]])).astype(np.uint8)
-        found = means(self.real, cast, PATCHES)
-        assert found[16] == pytest.approx(self.floor[16], rel=0.02)
+        cast = (0.7 * other.astype(np.float32) + np.array([[[[60]], [[0]], [[20]]]])).astype(np.uint8)
+        found = means(real, cast, PATCHES)
+        assert found[16] == pytest.approx(floor[16], rel=0.02)
 
-    def test_the_floor_falls_with_the_root_of_the_number(self):
-        few = np.mean([means(self.real[i : i + 24], self.other[i : i + 24], PATCHES)[16] for i in range(0, 384, 48)])
+    def test_the_floor_falls_with_the_root_of_the_number(
+        self, real: np.ndarray, other: np.ndarray, floor: dict[int, float]
+    ):
+        few = np.mean([means(real[i : i + 24], other[i : i + 24], PATCHES)[16] for i in range(0, 384, 48)])
         # A sixteenth of the images: four times the floor, were crops of one photograph independent.
-        assert 3 < few / self.floor[16] < 5
+        assert 3 < few / floor[16] < 5

@@ -1,4 +1,4 @@
-"""The MS-SSIM of the spec in plain float64 NumPy and SciPy, one pair at a time; nothing is shared with pgtools."""
+"""The MS-SSIM of the spec in plain float64 NumPy and SciPy, pair by pair; shares nothing with pgtools."""
 
 from __future__ import annotations
 

@@ -30,9 +30,7 @@ def draw_run(folder: Path, *, resolution: int = 16, ticks: int = 60, grids: int 
     rng = np.random.default_rng(seed)
     (folder / "grids").mkdir(parents=True)
     (folder / "snapshots").mkdir()
-    settings = settings_from(
-        "compact", {"total_kimg": 120.0, "learning_rate": 0.001, "mirror": True}
-    ).as_dict()
+    settings = settings_from("compact", {"total_kimg": 120.0, "learning_rate": 0.001, "mirror": True}).as_dict()
     config = {
         "format": "pgtools-run",
         "version": 1,
@@ -100,9 +98,7 @@ def _swd(tick: dict[str, Any], resolution: int, rng: np.random.Generator) -> dic
     ).as_dict()
 
 
-def _faces(
-    resolution: int, count: int, rng: np.random.Generator, disorder: float = 0.0
-) -> NDArray[np.float64]:
+def _faces(resolution: int, count: int, rng: np.random.Generator, disorder: float = 0.0) -> NDArray[np.float64]:
     """Ellipses on gradients, float64 (count, R, R, 3) in 0..255: enough to judge a page by."""
     y, x = np.mgrid[:resolution, :resolution] / resolution - 0.5
     tilt = rng.uniform(-0.5, 0.5, (3, count, 1, 1, 3))

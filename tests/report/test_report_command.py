@@ -13,9 +13,7 @@ MakeRun = Callable[..., Path]
 Command = Callable[..., Any]
 
 
-def test_the_page_goes_into_the_run_or_where_it_is_told(
-    pgtools: Command, make_run: MakeRun, tmp_path: Path
-) -> None:
+def test_the_page_goes_into_the_run_or_where_it_is_told(pgtools: Command, make_run: MakeRun, tmp_path: Path) -> None:
     folder = make_run()
     outcome = pgtools("report", folder)
     assert (outcome.code, outcome.out) == (0, "")
@@ -26,9 +24,7 @@ def test_the_page_goes_into_the_run_or_where_it_is_told(
     assert pgtools("report", folder).code == 0
 
 
-def test_results_and_the_nearest_preset_are_in_the_page(
-    pgtools: Command, make_run: MakeRun, tmp_path: Path
-) -> None:
+def test_results_and_the_nearest_preset_are_in_the_page(pgtools: Command, make_run: MakeRun, tmp_path: Path) -> None:
     result = MetricResult("inception-score", "higher", {"value": 7.83}, protocol={"num_images": 50000})
     (tmp_path / "is.json").write_text(json.dumps(result.as_dict()))
     folder = make_run()

@@ -8,7 +8,7 @@ import xml.etree.ElementTree as ElementTree
 import matplotlib as mpl
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pgtools.report.figures import Line, Phase, curves, phases, thinned
@@ -35,6 +35,7 @@ def test_ticks_without_a_resolution_are_passed_over() -> None:
     assert phases(np.arange(3.0), np.zeros(3), np.array([4, np.nan, 4])) == [Phase(4, 0, 0, 2)]
 
 
+@settings(deadline=None)
 @given(st.integers(401, 3000))
 def test_thinned_curves_keep_their_ends_and_their_mean(count: int) -> None:
     x, y = thinned(np.arange(count, dtype=float), np.ones(count))

@@ -79,7 +79,8 @@ def test_the_page_refers_to_nothing_outside_itself(make_run: MakeRun, result: Me
 
 
 def test_the_page_is_well_formed_and_accessible(make_run: MakeRun, result: MetricResult) -> None:
-    reader = Reader(page_of(make_run(grids=12), ("m.json", result)))
+    text = page_of(make_run(grids=12), ("m.json", result), usual={"mirror": False}, reference="compact")
+    reader = Reader(text)
     images = reader.all("img")
     assert len(images) == 2 + 8
     assert all(attrs["alt"] and attrs["width"] and attrs["height"] for attrs in images)
@@ -101,9 +102,7 @@ def test_figures_and_tables_are_numbered_through(make_run: MakeRun) -> None:
 
 def test_known_words_of_a_known_run(make_run: MakeRun, result: MetricResult) -> None:
     text = " ".join(
-        Reader(
-            page_of(make_run("faces"), ("m.json", result), titles={"msssim": ("MS-SSIM", "")})
-        ).text.split()
+        Reader(page_of(make_run("faces"), ("m.json", result), titles={"msssim": ("MS-SSIM", "")})).text.split()
     )
     for words in (
         "A Progressive GAN for images of 16² pixels, trained on celeba-hq-16.lmdb.",
@@ -111,7 +110,7 @@ def test_known_words_of_a_known_run(make_run: MakeRun, result: MetricResult) -> 
         "1 h 09 min",
         "29 images/s",
         "30,000 images",
-        "23.1 + 23.1 million",
+        "23.1 + 23.1 M",
         "MS-SSIM ↓ lower is better; 20,000 images, seed 7; m.json value 0.2838 0.0012",
         "lower is better; 2,048 images, seed 0; in the run at 120 kimg",
     ):
@@ -124,10 +123,49 @@ def test_a_given_result_replaces_the_runs_own(make_run: MakeRun) -> None:
     assert [(group.source, group.parts[0].value) for group in page.scores] == [("swd.json", "1.25")]
 
 
+def test_the_floor_has_a_column_where_there_is_one(make_run: MakeRun) -> None:
+    folder = make_run()
+    assert "Floor" in {text.strip() for text in re.findall(r">([^<]*)</th>", page_of(folder))}
+    scores = [json.loads(line) for line in (folder / "scores.jsonl").read_text().splitlines()]
+    for score in scores:
+        score["result"]["floor"] = {}
+    (folder / "scores.jsonl").write_text("".join(json.dumps(score) + "\n" for score in scores))
+    assert "Floor" not in page_of(folder)
+
+
+def test_every_metric_of_the_run_has_its_own_chart(make_run: MakeRun) -> None:
+    folder = make_run()
+    other = MetricResult("msssim", "lower", {"value": 0.3})
+    with (folder / "scores.jsonl").open("a") as file:
+        file.write(json.dumps({"images": 120_000, "kimg": 120, "result": other.as_dict()}) + "\n")
+    charts = compose(read_run(folder), [], Knowledge()).score_curves
+    assert [chart.title for chart in charts] == ["swd over training", "msssim over training"]
+    assert charts[1].alt == "msssim over training: value from 0.3 to 0.3."
+
+
+def test_only_what_spans_decades_by_nature_is_drawn_over_decades(
+    make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = make_run()
+    ticks = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    wide = [{**tick, "wasserstein": tick["kimg"], "images_per_second": tick["kimg"]} for tick in ticks]
+    (folder / "log.jsonl").write_text("".join(json.dumps(tick) + "\n" for tick in wide))
+    found: dict[str, bool] = {}
+    monkeypatch.setattr("pgtools.report.content.curves", lambda *_, ylabel, schedule, log: found.update({ylabel: log}))
+    compose(read_run(folder), [], Knowledge())
+    assert found["images/s"]
+    assert not found["E[D(real)] − E[D(fake)]"]
+
+
+def test_the_newest_grid_is_large(make_run: MakeRun) -> None:
+    page = compose(read_run(make_run()), [], Knowledge())
+    assert page.newest is not None
+    assert page.reals is not None
+    assert (page.newest.width, page.reals.width, page.strip[-1].width) == (960, 960, 480)
+
+
 def test_settings_that_differ_are_told_apart(make_run: MakeRun) -> None:
-    page = compose(
-        read_run(make_run()), [], Knowledge(reference="compact", usual={"mirror": False, "seed": 0})
-    )
+    page = compose(read_run(make_run()), [], Knowledge(reference="compact", usual={"mirror": False, "seed": 0}))
     assert [(row.name, row.value, row.usual) for row in page.differing] == [("mirror", "on", "off")]
     assert "seed" in {row.name for row in page.settings}
     assert page.commands[0][:6] == [
@@ -157,9 +195,7 @@ def test_names_from_files_are_words_and_never_markup(make_run: MakeRun) -> None:
     with (folder / "scores.jsonl").open("a") as file:
         file.write(json.dumps(score) + "\n")
     run = read_run(folder)
-    reader = Reader(
-        render(compose(run, [(evil, bad)], Knowledge({evil: (evil, evil)}, evil, {evil: ""}), title=evil))
-    )
+    reader = Reader(render(compose(run, [(evil, bad)], Knowledge({evil: (evil, evil)}, evil, {evil: ""}), title=evil)))
     assert reader.all("script") == []
     assert reader.text.count(evil) > 8
 

@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pgtools.imaging.photo import read_photo
+from pgtools.progan.sampling import open_generator
+from tests.progan.conftest import tiny_options
+
+Run = Callable[..., Any]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A trained run folder, made by the command."""
+    from pgtools.cli import run as call
+    from pgtools.imaging.photo import encode_png
+    from tests.pictures import smooth_images
+
+    folder = tmp_path_factory.mktemp("run")
+    (folder / "images").mkdir()
+    for i, image in enumerate(smooth_images(20, 16)):
+        png = encode_png(np.ascontiguousarray(image.transpose(1, 2, 0)))
+        (folder / "images" / f"{i:02d}.png").write_bytes(png)
+    assert call(["train", str(folder / "images"), "--out", str(folder / "run"), *tiny_options()]) == 0
+    return folder / "run"
+
+
+def test_train_logs_and_scores(run: Path) -> None:
+    scores = [json.loads(line) for line in (run / "scores.jsonl").read_text().splitlines()]
+    assert [line["images"] for line in scores] == [64, 128, 192, 256]
+    result = scores[-1]["result"]
+    assert (result["metric"], result["protocol"]["num_images"]) == ("swd", 6)
+    assert set(result["values"]) == {"16", "average"}
+
+
+def test_train_again_is_refused_and_resume_goes_on(pgtools: Run, run: Path) -> None:
+    images = run.parent / "images"
+    refused = pgtools("train", images, "--out", run)
+    assert (refused.code, refused.out) == (1, "")
+    assert "already holds a run" in refused.err
+    assert "--resume" in refused.err
+    other = pgtools("train", images, "--out", run, "--resume", "--learning-rate", "0.5")
+    assert other.code == 2
+    assert "--learning-rate 0.002" in other.err
+    done = pgtools("train", images, "--out", run, "--resume", "--json")
+    assert done.code == 0
+    assert json.loads(done.out)["images"] == 256
+
+
+def test_train_refuses_before_it_reads_images(pgtools: Run, tmp_path: Path) -> None:
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "thesis.txt").write_text("x")
+    refused = pgtools("train", tmp_path / "missing", "--out", tmp_path / "full")
+    assert "not empty" in refused.err
+    missing = pgtools("train", tmp_path / "missing", "--out", tmp_path / "run")
+    assert (missing.code, "does not exist" in missing.err) == (1, True)
+    assert pgtools("train", tmp_path, "--out", tmp_path / "run", "--minibatch", "4:7").code == 2
+    assert not (tmp_path / "run").exists()
+
+
+def test_train_refuses_more_score_images_than_there_are(pgtools: Run, folder: Path, tmp_path: Path) -> None:
+    refused = pgtools("train", folder, "--out", tmp_path / "run", *tiny_options(score_images=21))
+    assert refused.code == 1
+    assert "20 images; 21 were asked for" in refused.err
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_dry_run_shows_every_setting(pgtools: Run, tmp_path: Path) -> None:
+    shown = pgtools("train", "nowhere", "--out", tmp_path / "run", "--preset", "paper", "--seed", 3, "--dry-run")
+    settings = json.loads(shown.out)
+    assert (settings["fmap_base"], settings["seed"], settings["gp_weight"]) == (8192, 3, 10)
+    assert not (tmp_path / "run").exists()
+
+
+def test_generate_writes_numbered_images(pgtools: Run, run: Path, tmp_path: Path) -> None:
+    out = tmp_path / "fakes"
+    assert pgtools("generate", run, "--count", 5, "--seed", 2, out).code == 0
+    assert sorted(file.name for file in out.iterdir()) == [f"{i:06d}.png" for i in range(5)]
+    wanted = open_generator(run, count=5, seed=2).read([3])[0].transpose(1, 2, 0)
+    np.testing.assert_array_equal(read_photo(out / "000003.png"), wanted)
+    refused = pgtools("generate", run, "--count", 2, out)
+    assert (refused.code, "already exists" in refused.err) == (1, True)
+    assert pgtools("generate", run, "--count", 2, out, "--overwrite").code == 0
+    assert len(list(out.iterdir())) == 2
+
+
+def test_generate_tiles_a_grid(pgtools: Run, run: Path, tmp_path: Path) -> None:
+    sheet = tmp_path / "grid.png"
+    assert pgtools("generate", run, "--count", 6, "--grid", sheet).code == 0
+    assert read_photo(sheet).shape == (2 * 16, 3 * 16, 3)
+
+
+def test_generate_takes_any_snapshot(pgtools: Run, run: Path, tmp_path: Path) -> None:
+    early, late = tmp_path / "early.png", tmp_path / "late.png"
+    assert pgtools("generate", run, "--grid", early, "--count", 1, "--snapshot", 64).code == 0
+    assert pgtools("generate", run / "snapshots/000000256.safetensors", "--grid", late, "--count", 1).code == 0
+    assert not np.array_equal(read_photo(early), read_photo(late))
+    missing = pgtools("generate", run, "--grid", tmp_path / "x.png", "--snapshot", 65)
+    assert "has no snapshot 65; it has 64, 128, 192, 256" in missing.err
+
+
+def test_generate_says_what_is_wrong(pgtools: Run, run: Path, tmp_path: Path) -> None:
+    assert pgtools("generate", run).code == 2
+    foreign = pgtools("generate", tmp_path, tmp_path / "out")
+    assert (foreign.code, "holds no run" in foreign.err) == (1, True)
+    (tmp_path / "file").write_text("x")
+    kept = pgtools("generate", run, "--overwrite", tmp_path / "file")
+    assert (kept.code, (tmp_path / "file").read_text()) == (1, "x")
+
+
+def test_overwriting_removes_nothing_but_generated_images(pgtools: Run, run: Path, tmp_path: Path) -> None:
+    out = tmp_path / "fakes"
+    out.mkdir()
+    (out / "thesis.txt").write_text("x")
+    refused = pgtools("generate", run, "--overwrite", out)
+    assert refused.code == 1
+    assert "thesis.txt" in refused.err
+    assert (out / "thesis.txt").exists()
+
+
+def test_metrics_take_a_run(pgtools: Run, run: Path) -> None:
+    images = run.parent / "images"
+    scored = pgtools("swd", images, run, "--num-images", 8, "--json", "--device", "cpu")
+    assert json.loads(scored.out)["protocol"]["num_images"] == 8
+    counted = pgtools("msssim", run)
+    assert counted.code == 1
+    assert "Pass --num-images" in counted.err

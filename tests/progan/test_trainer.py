@@ -1,0 +1,288 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from pgtools.errors import InputError, OutputError, PgtoolsError, UsageError
+from pgtools.imaging.photo import read_photo
+from pgtools.progan.checkpoint import read_checkpoint, read_snapshot
+from pgtools.progan.config import TrainSettings
+from pgtools.progan.folder import RunFolder, begin, resumed_settings
+from pgtools.progan.losses import WganGp
+from pgtools.progan.sampling import open_generator
+from pgtools.progan.trainer import train
+from pgtools.runtime.files import folder_lock
+from pgtools.runtime.results import MetricResult
+from pgtools.stores.source import ImageSource
+from tests.pictures import noise_images, smooth_images
+from tests.progan.conftest import TINY, Pictures
+
+TIMES = ("seconds", "images_per_second")
+
+
+def score(images: ImageSource) -> MetricResult:
+    return MetricResult("mean", "lower", {"value": float(images.read(range(len(images))).mean())})
+
+
+def lines(file: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in file.read_text("utf-8").splitlines()]
+
+
+def timeless(file: Path) -> list[dict[str, Any]]:
+    return [{name: value for name, value in line.items() if name not in TIMES} for line in lines(file)]
+
+
+def assert_same_run(one: Path, other: Path) -> None:
+    """Bit for bit: networks, optimizers, logs and snapshots; only the clock may differ."""
+    first, second = (read_checkpoint(run / "checkpoint.pt") for run in (one, other))
+    for state in (first, second):
+        for name in ("seconds", "since_seconds"):
+            state["progress"].pop(name)
+    assert first.keys() == second.keys()
+    torch.testing.assert_close(first["networks"], second["networks"], rtol=0, atol=0)
+    torch.testing.assert_close(first["optimizers"], second["optimizers"], rtol=0, atol=0)
+    assert first["progress"] == second["progress"]
+    assert timeless(one / "log.jsonl") == timeless(other / "log.jsonl")
+    assert [line["images"] for line in lines(one / "scores.jsonl")] == [
+        line["images"] for line in lines(other / "scores.jsonl")
+    ]
+    for pattern in ("snapshots/*", "grids/*"):
+        names = sorted(file.name for file in one.glob(pattern))
+        assert names == sorted(file.name for file in other.glob(pattern))
+        folder = pattern[:-2]
+        assert all((one / folder / name).read_bytes() == (other / folder / name).read_bytes() for name in names)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run = tmp_path_factory.mktemp("trained") / "run"
+    train(Pictures(smooth_images(20, 16)), run, TrainSettings(**TINY), score=score)
+    return run
+
+
+@pytest.fixture
+def uninterrupted(tmp_path: Path, trained: Path) -> Path:
+    return Path(shutil.copytree(trained, tmp_path / "whole"))
+
+
+def test_a_run_folder_holds_what_is_promised(uninterrupted: Path, source: Pictures) -> None:
+    config = json.loads((uninterrupted / "config.json").read_text())
+    assert (config["format"], config["version"]) == ("pgtools-run", 1)
+    assert config["settings"] == TrainSettings(**TINY).as_dict()
+    assert config["data"] == {
+        "name": "pictures",
+        "resolution": 16,
+        "count": 20,
+        "fingerprint": source.fingerprint(),
+        "classes": 0,
+    }
+    assert config["parameters"]["generator"] > 1000
+    log = lines(uninterrupted / "log.jsonl")
+    assert list(log[0]) == [
+        *("images", "kimg", "lod", "resolution", "minibatch", "learning_rate"),
+        *("loss_generator", "loss_discriminator", "wasserstein", "gradient_penalty"),
+        *("images_per_second", "seconds"),
+    ]
+    assert [line["images"] for line in log] == [32, 64, 96, 128, 160, 192, 224, 256]
+    assert [line["lod"] for line in log] == [2, 1.5, 1, 1, 0.5, 0, 0, 0]
+    assert [line["resolution"] for line in log] == [4, 8, 8, 8, 16, 16, 16, 16]
+    assert [line["minibatch"] for line in log] == [8, 8, 8, 8, 4, 4, 4, 4]
+    assert all(line["images_per_second"] > 0 for line in log)
+    scores = lines(uninterrupted / "scores.jsonl")
+    assert [line["images"] for line in scores] == [64, 128, 192, 256]
+    assert scores[0]["result"]["metric"] == "mean"
+    assert sorted(file.name for file in uninterrupted.glob("grids/*")) == [
+        *("fakes-000000128.png", "fakes-000000256.png"),
+        "reals.png",
+    ]
+    assert read_photo(uninterrupted / "grids" / "fakes-000000128.png").shape == (128, 128, 3)
+    snapshot = read_snapshot(uninterrupted / "snapshots" / "000000064.safetensors")
+    assert (snapshot.images, snapshot.lod) == (64, 1.5)
+    assert len(open_generator(uninterrupted, count=3).read(range(3))) == 3
+
+
+def test_a_run_learns(tmp_path: Path, tiny: TrainSettings) -> None:
+    # Images of one dark colour: the generator must come close to it.
+    dark = Pictures(np.full((8, 3, 4, 4), 40, np.uint8))
+    longer = dataclasses.replace(tiny, total_kimg=1.2, learning_rate=0.01, snapshot_kimg=0.016)
+    for kimg in (0.016, 1.2):
+        train(dark, tmp_path / str(kimg), dataclasses.replace(longer, total_kimg=kimg, snapshot_kimg=9.0))
+    found = [np.abs(open_generator(tmp_path / run, count=16).read(range(16)) - 40.0).mean() for run in ("0.016", "1.2")]
+    assert found[1] < found[0] / 2
+
+
+def test_stopped_by_ctrl_c_mid_fade_and_resumed_is_the_same_run(
+    tmp_path: Path, source: Pictures, tiny: TrainSettings, uninterrupted: Path
+) -> None:
+    def stopping(images: ImageSource) -> MetricResult:
+        os.kill(os.getpid(), signal.SIGINT)
+        return score(images)
+
+    run = tmp_path / "stopped"
+    for _ in range(4):  # at 64 (mid-fade), 128, 192, 256 images
+        with pytest.raises(PgtoolsError, match=r"Stopped after .* kimg") as caught:
+            train(source, run, resumed_or(run, tiny), resume=run.exists(), score=stopping)
+        assert "--resume" in caught.value.hint
+        if read_checkpoint(run / "checkpoint.pt")["progress"]["images"] == 192:
+            break
+    train(source, run, resumed_settings(run, {}), resume=True, score=score)
+    assert_same_run(run, uninterrupted)
+
+
+def resumed_or(run: Path, settings: TrainSettings) -> TrainSettings:
+    return resumed_settings(run, {}) if run.exists() else settings
+
+
+def test_killed_and_resumed_mid_fade_is_the_same_run(tmp_path: Path, source: Pictures, uninterrupted: Path) -> None:
+    # Killed where the snapshot at 128 images is scored: written, but without the checkpoint that goes with it.
+    program = f"""
+import os, signal, sys
+import torch
+from pathlib import Path
+from tests.pictures import smooth_images
+from tests.progan.conftest import TINY, Pictures
+from tests.progan.test_trainer import score
+from pgtools.progan.config import TrainSettings
+from pgtools.progan.trainer import train
+
+torch.set_num_threads({torch.get_num_threads()})
+def killing(images):
+    if (Path(sys.argv[1]) / "snapshots" / "000000128.safetensors").exists():
+        os.kill(os.getpid(), signal.SIGKILL)
+    return score(images)
+train(Pictures(smooth_images(20, 16)), Path(sys.argv[1]), TrainSettings(**TINY), score=killing)
+"""
+    run = tmp_path / "killed"
+    root = Path(__file__).parents[2]
+    done = subprocess.run([sys.executable, "-c", program, str(run)], cwd=root, capture_output=True, text=True)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert read_checkpoint(run / "checkpoint.pt")["progress"]["images"] == 64  # lod 1.5
+    with (run / "log.jsonl").open("a") as log:
+        log.write('{"images": 7, "kim')  # what a crash in the middle of a line leaves
+    train(source, run, resumed_settings(run, {}), resume=True, score=score)
+    assert_same_run(run, uninterrupted)
+
+
+def test_adam_begins_anew_when_the_live_layers_change(uninterrupted: Path) -> None:
+    state = read_checkpoint(uninterrupted / "checkpoint.pt")["optimizers"]["discriminator"]["state"]
+    # The levels last changed at 192 of 256 images: 16 steps of 4 images ago.
+    assert {int(entry["step"]) for entry in state.values()} == {16}
+
+
+def test_a_finished_run_goes_on_when_it_is_given_more_images(
+    tmp_path: Path, source: Pictures, tiny: TrainSettings
+) -> None:
+    run = tmp_path / "run"
+    train(source, run, dataclasses.replace(tiny, total_kimg=0.064))
+    assert train(source, run, resumed_settings(run, {}), resume=True).images == 64
+    more = resumed_settings(run, {"total_kimg": 0.128, "device": "cpu"})
+    assert train(source, run, more, resume=True).images == 128
+    assert [line["images"] for line in lines(run / "log.jsonl")] == [32, 64, 96, 128]
+    assert json.loads((run / "config.json").read_text())["settings"]["total_kimg"] == 0.128
+
+
+def test_an_open_end_is_resolved_and_recorded(tmp_path: Path, tiny: TrainSettings) -> None:
+    flat = Pictures(np.zeros((4, 3, 4, 4), np.uint8))
+    train(flat, tmp_path / "run", dataclasses.replace(tiny, total_kimg=None))
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert config["settings"]["total_kimg"] == pytest.approx(0.096)
+
+
+def test_an_existing_run_is_not_begun_again(uninterrupted: Path, source: Pictures, tiny: TrainSettings) -> None:
+    before = (uninterrupted / "config.json").stat().st_mtime_ns
+    for attempt in (lambda: train(source, uninterrupted, tiny), lambda: begin(uninterrupted, "compact", {})):
+        with pytest.raises(OutputError, match="already holds a run") as caught:
+            attempt()
+        assert "--resume" in caught.value.hint
+    assert (uninterrupted / "config.json").stat().st_mtime_ns == before
+
+
+def test_a_folder_of_other_things_is_not_written_into(tmp_path: Path, source: Pictures, tiny: TrainSettings) -> None:
+    (tmp_path / "thesis.txt").write_text("x")
+    with pytest.raises(OutputError, match="not empty"):
+        train(source, tmp_path, tiny)
+    with pytest.raises(InputError, match="holds no run to go on with"):
+        resumed_settings(tmp_path, {})
+
+
+def test_a_run_goes_on_with_its_own_settings_only(uninterrupted: Path) -> None:
+    with pytest.raises(UsageError, match=r"began with --seed 0; it cannot go on with 1"):
+        resumed_settings(uninterrupted, {"seed": 1})
+    with pytest.raises(UsageError, match=r"began with --latent 8; it cannot go on with 512"):
+        resumed_settings(uninterrupted, {}, preset="paper")
+    assert resumed_settings(uninterrupted, {"seed": 0}) == TrainSettings(**TINY)
+    assert resumed_settings(uninterrupted, {"score_images": 9}).score_images == 9
+
+
+def test_a_run_goes_on_with_its_own_data_only(uninterrupted: Path, source: Pictures) -> None:
+    settings = resumed_settings(uninterrupted, {})
+    changed = source.images.copy()
+    changed[3, 0, 0, 0] ^= 1
+    with pytest.raises(InputError, match="fingerprint"):
+        train(Pictures(changed), uninterrupted, settings, resume=True)
+    with pytest.raises(InputError, match="count 20; pictures has 9"):
+        train(Pictures(noise_images(9, 16)), uninterrupted, settings, resume=True)
+    with pytest.raises(InputError, match="resolution 16; pictures has 8"):
+        train(Pictures(noise_images(20, 8)), uninterrupted, settings, resume=True)
+
+
+def test_a_checkpoint_of_other_networks_is_refused(uninterrupted: Path, source: Pictures) -> None:
+    file = uninterrupted / "config.json"
+    config = json.loads(file.read_text())
+    config["settings"]["fmap_max"] = 4
+    file.write_text(json.dumps(config))
+    with pytest.raises(InputError, match="does not fit this run"):
+        train(source, uninterrupted, resumed_settings(uninterrupted, {}), resume=True)
+
+
+def test_two_processes_cannot_share_a_run(uninterrupted: Path, source: Pictures) -> None:
+    with folder_lock(uninterrupted), pytest.raises(OutputError, match="in use"):
+        train(source, uninterrupted, resumed_settings(uninterrupted, {}), resume=True)
+
+
+def test_a_loss_that_is_not_finite_keeps_the_last_good_checkpoint(
+    tmp_path: Path, source: Pictures, tiny: TrainSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sane, calls = WganGp.generator, iter(range(1000))
+
+    def failing(self: WganGp, scores: torch.Tensor) -> torch.Tensor:
+        return sane(self, scores) * (float("nan") if next(calls) > 11 else 1)
+
+    monkeypatch.setattr(WganGp, "generator", failing)
+    with pytest.raises(PgtoolsError, match="not finite") as caught:
+        train(source, tmp_path / "run", tiny)
+    assert "last good state" in caught.value.hint
+    state = read_checkpoint(tmp_path / "run" / "checkpoint.pt")
+    assert state["progress"]["images"] == 64
+    assert all(torch.isfinite(weights).all() for weights in state["networks"]["generator"].values())
+
+
+def test_a_crash_before_the_first_checkpoint_is_no_loss(
+    tmp_path: Path, source: Pictures, tiny: TrainSettings, uninterrupted: Path
+) -> None:
+    run = tmp_path / "early"
+    folder = RunFolder(run)
+    run.mkdir()
+    folder.write_config(tiny, json.loads((uninterrupted / "config.json").read_text())["data"], {})
+    train(source, run, resumed_settings(run, {}), resume=True, score=score)
+    assert_same_run(run, uninterrupted)
+
+
+@pytest.mark.gpu
+def test_cuda_trains_the_same_run_within_float_tolerance(tmp_path: Path, source: Pictures, tiny: TrainSettings) -> None:
+    brief = dataclasses.replace(tiny, total_kimg=0.032)
+    for device in ("cpu", "cuda"):
+        train(source, tmp_path / device, dataclasses.replace(brief, device=device))
+    logs = [timeless(tmp_path / device / "log.jsonl")[-1] for device in ("cpu", "cuda")]
+    assert logs[0] == pytest.approx(logs[1], rel=0.02)
