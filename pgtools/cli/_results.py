@@ -26,15 +26,11 @@ def print_result(result: MetricResult, *, spread: str, as_json: bool) -> None:
         return
     metric = CATALOGUE[result.metric]
     head = f"{metric.title} in {metric.unit}" if metric.unit else metric.title
-    told = ", ".join(
-        f"{name} {_short(value)}" for name, value in result.protocol.items() if name != "version"
-    )
+    told = ", ".join(f"{name} {_short(value)}" for name, value in result.protocol.items() if name != "version")
     click.echo(f"{head}, {metric.direction} is better\n{told}\n")
     columns = ["part", "value", f"± {spread}"] + (["floor"] if result.floor else [])
     tables = [result.values, result.spread] + ([result.floor] if result.floor else [])
-    numbers = {
-        part: [_number(table.get(part), metric.decimals) for table in tables] for part in result.values
-    }
+    numbers = {part: [_number(table.get(part), metric.decimals) for table in tables] for part in result.values}
     print_table(columns, [[part, *row] for part, row in numbers.items()])
 
 

@@ -17,9 +17,7 @@ from pgtools.metrics.settings import SwdSettings
 @click.argument("real", type=SOURCE)
 @click.argument("fake", type=SOURCE)
 @settings_options(SwdSettings)
-@click.option(
-    "--floor", is_flag=True, help="Also compare REAL with other images of REAL: needs twice as many."
-)
+@click.option("--floor", is_flag=True, help="Also compare REAL with other images of REAL: needs twice as many.")
 @device_option
 @json_option
 def command(real: Path, fake: Path, chosen: dict[str, Any], floor: bool, device: str, as_json: bool) -> None:

@@ -94,7 +94,7 @@ def _irises(head: Head, shot: Shot, place: Callable[[Points], Points]) -> list[P
         (place(ellipse((0, 0), IRIS * 0.84, IRIS * 0.84)), colour, None),
         (place(ellipse((0, 0.035), IRIS * 0.55, IRIS * 0.45)), colour * 1.3 + 8, None),
         (place(ellipse((0, 0), IRIS * 0.42, IRIS * 0.42, 20)), rgb(14, 11, 12), None),
-        (head(spot + eyes), rgb(244, 244, 244), None),
+        (head(spot + eyes), mix(colour, rgb(255, 255, 255), 0.9), None),
     ]
 
 
@@ -158,7 +158,7 @@ def _draw_mouth(canvas: Canvas, head: Head) -> None:
     canvas.fill(below, shadow, alpha=0.5, blur=0.035 * unit)
     dimples = head.both(ellipse((w + 0.02, corner_y + 0.005), 0.035, 0.03, 12))
     canvas.fill(dimples, shadow * 0.8, alpha=0.45, blur=0.018 * unit)
-    pieces = [(head(np.concatenate([top, upper[::-1]])), p.lip_colour * 0.8, None)]
+    pieces: list[Piece] = [(head(np.concatenate([top, upper[::-1]])), p.lip_colour * 0.8, None)]
     if gap:
         edge = across((0, y + sag + gap * 0.72), (0.08, y + sag + gap * 0.71), (w * 0.5, y + sag + gap * 0.55))
         pieces += _teeth(head, upper, lower, edge)

@@ -107,14 +107,14 @@ def _draw_lock(
     unit, colour = head.unit, head.person.hair.colour
     dark, light = darker(colour), lighter(colour)
     shares = rng.uniform(0.02, 0.98, (30, 1, 1))
-    strands = head.flat(inner + (outer - inner) * shares + rng.normal(0, 0.012, (30, 1, 2)), DEPTH)
+    strands = head.flat((inner + (outer - inner) * shares)[:, ::2] + rng.normal(0, 0.012, (30, 1, 2)), DEPTH)
     pieces = [
         (strands[::3], mix(colour, dark, 0.4), 0.045 * unit),
         (strands[1::3], mix(colour, light, 0.35 * lit), 0.03 * unit),
         (strands[2::3], mix(colour, dark, 0.5), 0.012 * unit),
     ]
     mass = canvas.inlay(area, colour, pieces)
-    n = len(inner)
+    n = strands.shape[1]
     band = strands[:, n // 6 : n // 2]
     canvas.strokes(band, light, width=0.06 * unit, alpha=0.5 * lit, blur=0.05 * unit, within=mass)
     edge = head.flat(outer + (inner - outer) * 0.12, DEPTH)

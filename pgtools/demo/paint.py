@@ -125,11 +125,11 @@ class Canvas:
             return box, np.zeros((0, 0), np.uint8)
         scale = _scale(box, 0.0)
         image = np.empty((int((box[3] - box[1]) * scale), int((box[2] - box[0]) * scale), 3), np.uint8)
-        image[:] = np.clip(colour, 0, 255)
+        cv2.rectangle(image, (0, 0), image.shape[1::-1], colour.tolist(), cv2.FILLED)
         for curves, tone, width in pieces:
             _draw(image, box, _fixed(curves), tone.tolist(), scale, width)
         mask = _coverage(box, fixed, 0.0, scale)
-        self._blend(box, mask, np.stack(cv2.split(_halved(image, scale)), dtype=np.float32), 1.0)
+        self._blend(box, mask, _halved(image, scale).transpose(2, 0, 1).astype(np.float32, order="C"), 1.0)
         return box, mask
 
     def lay(self, texture: Planes, transform: Points, contour: Points, *, blur: float = 0.0) -> None:

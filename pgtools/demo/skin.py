@@ -99,7 +99,8 @@ def _relief(head: Head) -> Relief:
         *((s * p.nose_width * 0.85, tip + 0.04, 0.065, 0.06, 0.08, 0.05) for s in (-1, 1)),
         *((s * 0.42, -0.27, 0.24, 0.08, 0, 0.035) for s in (-1, 1)),
     ]
-    return 0.85 * np.sqrt(np.maximum(1 - skull, 0.03)) + _hills(head, hills)
+    height: Relief = 0.85 * np.sqrt(np.maximum(1 - skull, 0.03)) + _hills(head, hills)
+    return height
 
 
 def _hills(head: Head, hills: Sequence[tuple[float, ...]]) -> Relief:
@@ -110,7 +111,8 @@ def _hills(head: Head, hills: Sequence[tuple[float, ...]]) -> Relief:
     columns, rows = _grid()
     across = np.exp(-0.5 * ((columns - middle[:, :1]) / wide) ** 2)
     down = np.exp(-0.5 * ((rows - middle[:, 1:]) / tall) ** 2)
-    return (height * down).T @ across
+    relief: Relief = (height * down).T @ across
+    return relief
 
 
 @functools.lru_cache

@@ -80,12 +80,8 @@ class SwdAgainst:
             metric=catalogue.SWD.name,
             direction=catalogue.SWD.direction,
             values={part: float(np.mean(found)) for part, found in distances.items()},
-            spread={
-                part: float(np.std(found, ddof=1)) for part, found in distances.items() if len(found) > 1
-            },
-            floor={part: float(np.mean(found)) for part, found in self._distances(others).items()}
-            if others
-            else {},
+            spread={part: float(np.std(found, ddof=1)) for part, found in distances.items() if len(found) > 1},
+            floor={part: float(np.mean(found)) for part, found in self._distances(others).items()} if others else {},
             protocol=_protocol(catalogue.SWD, fake) | self.settings.protocol(),
             data={
                 "real": {"name": self.real.name, "fingerprint": self._fingerprint},
@@ -102,8 +98,7 @@ class SwdAgainst:
             )
         if self.settings.num_images is None and len(fake) != len(self.real):
             raise InputError(
-                f"{self.real.name} has {len(self.real)} images, {fake.name} {len(fake)}; "
-                "SWD compares equal numbers.",
+                f"{self.real.name} has {len(self.real)} images, {fake.name} {len(fake)}; SWD compares equal numbers.",
                 hint=f"Pass --num-images {min(len(fake), len(self.real))}.",
             )
         return choose(fake, len(self.real), self.settings.seed)
@@ -208,9 +203,7 @@ def score_inception(
         direction=catalogue.INCEPTION_SCORE.direction,
         values={"value": mean},
         spread={"value": deviation},
-        protocol=_protocol(catalogue.INCEPTION_SCORE, chosen)
-        | settings.protocol()
-        | {"weights": sha256_of(weights)},
+        protocol=_protocol(catalogue.INCEPTION_SCORE, chosen) | settings.protocol() | {"weights": sha256_of(weights)},
         data=_fake(chosen),
         environment=_environment(device),
     )

@@ -106,7 +106,5 @@ def inception_score(logits: Tensor, settings: InceptionSettings) -> tuple[float,
         InputError: fewer rows than splits.
     """
     check_count(len(logits), settings.splits)
-    found = isc_features_to_metric(
-        logits, splits=settings.splits, shuffle=settings.shuffle, rng_seed=settings.seed
-    )
+    found = isc_features_to_metric(logits, splits=settings.splits, shuffle=settings.shuffle, rng_seed=settings.seed)
     return found[KEY_METRIC_ISC_MEAN], found[KEY_METRIC_ISC_STD]

@@ -42,13 +42,9 @@ def ms_ssim(a: Tensor, b: Tensor) -> Tensor:
     """
     side = a.shape[-1]
     if a.shape != b.shape or a.ndim != 4 or a.shape[-2] != side:
-        raise InputError(
-            f"Images of shapes {tuple(a.shape)} and {tuple(b.shape)}; expected equal (N, C, R, R)."
-        )
+        raise InputError(f"Images of shapes {tuple(a.shape)} and {tuple(b.shape)}; expected equal (N, C, R, R).")
     if side < SMALLEST or not is_power_of_two(side):
-        raise InputError(
-            f"The images are {side}² pixels; MS-SSIM here takes powers of two from {SMALLEST}² up."
-        )
+        raise InputError(f"The images are {side}² pixels; MS-SSIM here takes powers of two from {SMALLEST}² up.")
     a, b = a.double(), b.double()
     product = torch.ones(len(a), dtype=torch.float64, device=a.device)
     for scale, weight in enumerate(WEIGHTS):

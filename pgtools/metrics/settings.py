@@ -61,9 +61,7 @@ class InceptionSettings(Settings):
     num_images: int | None = setting(
         None, low=1, help="Images to score; all that are there if not given. The paper takes 50000."
     )
-    splits: int = setting(
-        10, low=1, help="Parts the images are divided into; the score is the mean over them."
-    )
+    splits: int = setting(10, low=1, help="Parts the images are divided into; the score is the mean over them.")
     shuffle: bool = setting(True, help="Shuffle the images before they are split.")
     seed: int = setting(2020, low=0, help="Names the shuffle and the choice of images.")
     batch: int = setting(64, low=1, unit="images", help="In the network at once.")

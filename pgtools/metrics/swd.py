@@ -135,9 +135,7 @@ def sliced_wasserstein(a: Tensor, b: Tensor, directions: Tensor, device: torch.d
     Source: Karras et al. 2018, section 5.
     """
     if a.shape != b.shape or not len(a):
-        raise InputError(
-            f"Descriptor sets of shapes {tuple(a.shape)} and {tuple(b.shape)}; expected equal, not empty."
-        )
+        raise InputError(f"Descriptor sets of shapes {tuple(a.shape)} and {tuple(b.shape)}; expected equal, not empty.")
     lines_a = _sorted_projections(a, directions.to(device))
     lines_b = _sorted_projections(b, directions.to(device))
     gaps = [(p - q).abs().mean(dtype=torch.float64) for p, q in zip(lines_a, lines_b, strict=True)]

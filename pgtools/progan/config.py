@@ -75,17 +75,17 @@ class TrainSettings(Settings):
     fused_scale: bool = setting(True, help="Scale and convolve at once, as the authors' released trainer does.")
     stddev_group: int = setting(4, help="Images compared by the minibatch standard deviation.", low=1, high=1024)
 
-    stable_kimg: float = setting(4.0, help="Length of the phase at each resolution.", low=0, unit="kimg")
-    fade_kimg: float = setting(4.0, help="Length of each fade-in of a higher resolution.", low=0, unit="kimg")
+    stable_kimg: float = setting(3.0, help="Length of the phase at each resolution.", low=0, unit="kimg")
+    fade_kimg: float = setting(3.0, help="Length of each fade-in of a higher resolution.", low=0, unit="kimg")
     total_kimg: float | None = setting(
         None,
         help="Real images shown in all, in thousands; by default growth and three more phases.",
         low=0.001,
     )
-    minibatch: str = setting("4:16,16:8", help="Images a step, from each resolution on.")
+    minibatch: str = setting("4:8", help="Images a step, from each resolution on.")
     minibatch_repeats: int = setting(4, help="Minibatches between two looks at the schedule.", low=1, high=1024)
 
-    learning_rate: float = setting(0.003, help="Adam's step.", low=0, high=1)
+    learning_rate: float = setting(0.005, help="Adam's step.", low=0, high=1)
     learning_rate_from: str = setting("", help='Other steps from a resolution on, e.g. "1024:0.0015".')
     beta1: float = setting(0.0, help="Adam's β1.", low=0, high=0.9999)
     beta2: float = setting(0.99, help="Adam's β2.", low=0, high=0.9999)
@@ -99,8 +99,8 @@ class TrainSettings(Settings):
     seed: int = setting(0, help="Names weights, data order and latents.", low=0)
     device: str = setting("auto", help="auto, cpu, cuda or cuda:N.")
     log_kimg: float = setting(1.0, help="Between log lines.", low=0.001, unit="kimg")
-    grid_kimg: float = setting(4.0, help="Between image grids.", low=0.001, unit="kimg")
-    snapshot_kimg: float = setting(4.0, help="Between snapshots, each with a checkpoint.", low=0.001, unit="kimg")
+    grid_kimg: float = setting(3.0, help="Between image grids.", low=0.001, unit="kimg")
+    snapshot_kimg: float = setting(3.0, help="Between snapshots, each with a checkpoint.", low=0.001, unit="kimg")
     score_images: int = setting(0, help="Score each snapshot by SWD against this many real images; 0 for never.", low=0)
 
     def __post_init__(self) -> None:

@@ -75,6 +75,12 @@ class TestMsssim:
             score(np.zeros(shape, np.uint8), np.zeros(shape, np.uint8))
 
 
+@pytest.mark.gpu
+def test_the_device_does_not_change_the_score():
+    a, b = (torch.from_numpy(images) for images in alike(64))
+    torch.testing.assert_close(ms_ssim(a.cuda(), b.cuda()).cpu(), ms_ssim(a, b), rtol=0, atol=1e-9)
+
+
 def keep_sigma(size: int, _sigma: float, real: Callable[..., list[float]] = msssim._gaussian) -> list[float]:
     return real(size, 1.5)
 
