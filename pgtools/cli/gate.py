@@ -27,9 +27,10 @@ def command() -> None:
     alike: the same protocol, the same real images.
 
     \b
-    pgtools swd real.lmdb fake.zip --json > swd.json
-    pgtools gate accept swd.json --baseline baseline.json
-    pgtools gate check  swd.json --baseline baseline.json
+    Examples:
+      pgtools swd real.lmdb fake.zip --json > swd.json
+      pgtools gate accept swd.json --baseline baseline.json
+      pgtools gate check  swd.json --baseline baseline.json
     """
 
 
@@ -43,7 +44,8 @@ def check(results: tuple[Path, ...], baseline: Path, as_json: bool) -> None:
     A figure that is not in the baseline is shown as new and does not fail. NaN is worse.
 
     \b
-    pgtools gate check swd.json msssim.json --baseline baseline.json
+    Example:
+      pgtools gate check swd.json msssim.json --baseline baseline.json
     """
     from pgtools.gate.baseline import read_baseline
     from pgtools.gate.compare import compare, failures
@@ -78,8 +80,9 @@ def accept(results: tuple[Path, ...], baseline: Path, tolerances: tuple[str, ...
     """Write results into the baseline; metrics that are not given stay as they are.
 
     \b
-    pgtools gate accept swd.json msssim.json --baseline baseline.json \\
-        --tolerance 5%,3sigma --tolerance msssim=0.01 --tolerance swd.average=0.5
+    Example:
+      pgtools gate accept swd.json msssim.json --baseline baseline.json \\
+          --tolerance 5%,3sigma --tolerance msssim=0.01 --tolerance swd.average=0.5
     """
     from pgtools.gate import baseline as store
     from pgtools.gate.compare import changes, compare, differences
@@ -107,7 +110,8 @@ def show(baseline: Path, as_json: bool) -> None:
     """Show the accepted figures and how far each may move.
 
     \b
-    pgtools gate show --baseline baseline.json
+    Example:
+      pgtools gate show --baseline baseline.json
     """
     from pgtools.gate.baseline import read_baseline
 

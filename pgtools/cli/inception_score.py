@@ -27,7 +27,8 @@ def command(fake: Path, chosen: dict[str, Any], weights: Path | None, device: st
     and CIFAR-10's; for faces, use swd.
 
     \b
-    pgtools inception-score fakes.zip --weights weights-inception-2015-12-05-6726825d.pth
+    Example:
+      pgtools inception-score fakes.zip --weights weights-inception-2015-12-05-6726825d.pth
     """
     from pgtools.metrics.evaluate import score_inception
     from pgtools.models.weights import find

@@ -25,8 +25,9 @@ def command(fake: Path, chosen: dict[str, Any], device: str, as_json: bool) -> N
     images: a set less varied than they are has lost modes; a value below theirs is no better.
 
     \b
-    pgtools msssim fake.zip
-    pgtools msssim runs/faces --num-images 2000 --pairs 10000
+    Examples:
+      pgtools msssim fake.zip
+      pgtools msssim runs/faces --num-images 2000 --pairs 10000
     """
     from pgtools.metrics.evaluate import score_msssim
     from pgtools.runtime.device import resolve_device

@@ -30,8 +30,9 @@ def command(run: Path, out: Path | None, metrics: tuple[Path, ...], title: str |
     The page needs no network and no script; it is written anew each time, also while the run goes on.
 
     \b
-    pgtools report runs/faces
-    pgtools report runs/faces --metrics swd.json --metrics msssim.json --out supplement.html
+    Examples:
+      pgtools report runs/faces
+      pgtools report runs/faces --metrics swd.json --metrics msssim.json --out supplement.html
     """
     from pgtools.report.content import Knowledge, compose
     from pgtools.report.page import render

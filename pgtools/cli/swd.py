@@ -29,7 +29,8 @@ def command(real: Path, fake: Path, chosen: dict[str, Any], floor: bool, device:
     number of images.
 
     \b
-    pgtools swd real.lmdb fake.zip --num-images 2048 --floor
+    Example:
+      pgtools swd real.lmdb fake.zip --num-images 2048 --floor
     """
     from pgtools.metrics.evaluate import SwdAgainst
     from pgtools.runtime.device import resolve_device

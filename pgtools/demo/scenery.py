@@ -42,23 +42,20 @@ def paint_backdrop(width: int, height: int, shot: Shot, rng: np.random.Generator
 
 
 def finish(planes: Planes, shot: Shot, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Return the picture (H, W, 3) as the camera stores it: blur, vignette, tint, saturation, grain, 8 bits.
+    """Return the picture (H, W, 3) as the camera stores it: blur, vignette, grain, 8 bits, tint, saturation.
 
     The planes are used up.
     """
     height, width = planes.shape[1:]
     if shot.blur:
         planes = np.stack([cv2.GaussianBlur(plane, (0, 0), shot.blur) for plane in planes])
-    grey = np.repeat(LUMA[None], 3, axis=0)
-    colours = np.diag(shot.exposure * shot.tint) @ (grey + (np.eye(3) - grey) * shot.saturation)
     planes *= _vignette(width, height)
-    picture = cv2.merge(list(planes))
-    # Buffers are written again: fresh pages would cost more than the arithmetic.
-    toned = cv2.transform(picture, colours, dst=planes.reshape(height, width, 3))
     # A little grain even on a clean photograph keeps the soft gradients free of bands.
     grain = rng.integers(-127, 128, (height, width), dtype=np.int8) * np.float32(max(shot.noise, 0.5) / GRAIN_STD)
-    # The sum is rounded half-to-even and clipped.
-    finished: NDArray[np.uint8] = cv2.add(toned, cv2.merge([grain] * 3, dst=picture), dtype=cv2.CV_8U)
+    stored = cv2.merge([cv2.add(plane, grain, dtype=cv2.CV_8U) for plane in planes])
+    grey = np.repeat(LUMA[None], 3, axis=0)
+    colours = np.diag(shot.exposure * shot.tint) @ (grey + (np.eye(3) - grey) * shot.saturation)
+    finished: NDArray[np.uint8] = cv2.transform(stored, colours)
     return finished
 
 
