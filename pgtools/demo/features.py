@@ -165,8 +165,8 @@ def _draw_mouth(canvas: Canvas, head: Head) -> None:
     line = ribbon(head(upper), (0.018 if gap else 0.03) * unit, taper=(0.45, 0.45))
     pieces += [(line, p.lip_colour * 0.42, None)]
     lips = canvas.inlay(head(np.concatenate([top, base[::-1]])), p.lip_colour, pieces)
-    lip_shadow = head(np.concatenate([upper, lowered(upper, 0.035)[::-1]]))
     if gap:
+        lip_shadow = head(np.concatenate([upper, lowered(upper, 0.035)[::-1]]))
         canvas.fill(lip_shadow, rgb(60, 24, 24), alpha=0.4, blur=0.012 * unit, within=lips)
     gloss = head(ellipse((0, base_y + 0.062 * full), w * 0.4, 0.022 * full))
     canvas.fill(gloss, rgb(255, 236, 230), alpha=0.22 + 0.3 * p.makeup, blur=0.022 * unit)

@@ -109,9 +109,9 @@ def _draw_lock(
     shares = rng.uniform(0.02, 0.98, (30, 1, 1))
     strands = head.flat((inner + (outer - inner) * shares)[:, ::2] + rng.normal(0, 0.012, (30, 1, 2)), DEPTH)
     pieces = [
-        (strands[::3], mix(colour, dark, 0.4), 0.045 * unit),
-        (strands[1::3], mix(colour, light, 0.35 * lit), 0.03 * unit),
-        (strands[2::3], mix(colour, dark, 0.5), 0.012 * unit),
+        (strands[::3], mix(colour, dark, 0.3), 0.036 * unit),
+        (strands[1::3], mix(colour, light, 0.25 * lit), 0.024 * unit),
+        (strands[2::3], mix(colour, dark, 0.55), 0.012 * unit),
     ]
     mass = canvas.inlay(area, colour, pieces)
     n = strands.shape[1]

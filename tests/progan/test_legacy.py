@@ -149,7 +149,6 @@ def test_any_other_name_refuses_the_file(
         b"nonsense",
         b"\x80\x05",
         pickle.dumps(np.array([{}], dtype=object)),  # objects have no bytes to read
-        b"c_codecs\nencode\n(Vabc\nVzip\ntR.",  # other codecs are programs
         b"\x80\x04\x8c\x05numpy\x8c\x05dtype\x93\x8c\x02V8\x85R.",
         b"Pname\n.",  # a persistent id
         b"ctfutil\nNetwork\n}b.",  # state set on the class itself
@@ -159,6 +158,13 @@ def test_damaged_and_odd_pickles_are_refused(tmp_path: Path, data: bytes) -> Non
     file = tmp_path / "odd.pkl"
     file.write_bytes(data)
     with pytest.raises(InputError, match=r"odd\.pkl"):
+        read_legacy(file)
+
+
+def test_no_codec_but_latin1_is_served(tmp_path: Path) -> None:
+    file = tmp_path / "zip.pkl"
+    file.write_bytes(b"c_codecs\nencode\n(Vabc\nVzip\ntR.")
+    with pytest.raises(InputError, match="it asks for the codec zip"):
         read_legacy(file)
 
 
