@@ -168,6 +168,14 @@ def test_no_codec_but_latin1_is_served(tmp_path: Path) -> None:
         read_legacy(file)
 
 
+@pytest.mark.parametrize("kind", ["O", "V8", "U4"])
+def test_arrays_hold_numbers_only(tmp_path: Path, kind: str) -> None:
+    file = tmp_path / "odd.pkl"
+    file.write_bytes(pickle.dumps(np.zeros(3, kind), 4))
+    with pytest.raises(InputError, match=f"an array of type {kind}|without its bytes"):
+        read_legacy(file)
+
+
 def test_a_short_array_is_refused(tmp_path: Path) -> None:
     data = pickle.dumps((np.arange(8, dtype=np.float32),) * 3, 4)
     file = tmp_path / "short.pkl"
