@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,13 +29,19 @@ class PhotoSet:
 
     Attributes:
         folder: below which they are.
-        names: their paths relative to it, sorted; a name is what annotation, manifest and store call a photo.
+        files: name → file, sorted by name; a name is the path below `folder` (bytes that are no UTF-8 as \\xNN), and
+            what annotation, manifest and store call a photo.
         annotation: the landmark file that belongs to them, if there is one.
     """
 
     folder: Path
-    names: tuple[str, ...]
+    files: dict[str, Path]
     annotation: Path | None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names, sorted."""
+        return tuple(self.files)
 
 
 def find_photos(root: Path) -> PhotoSet:
@@ -73,7 +80,8 @@ def read_landmarks(path: Path) -> dict[str, NDArray[np.float64]]:
         return dict(_points(path, number, row) for number, row in rows if row)
     if not lines or not lines[0].strip().isdigit():
         raise InputError(f"{path}: line 1 is {lines[0][:40] if lines else ''!r}; expected the number of photos.")
-    points = dict(_points(path, number, line.split()) for number, line in enumerate(lines[2:], start=3) if line.strip())
+    split = ((number, line.rsplit(None, COORDINATES)) for number, line in enumerate(lines[2:], start=3) if line.strip())
+    points = dict(_points(path, number, words) for number, words in split)
     if len(points) != int(lines[0]):
         raise InputError(
             f"{path}: line 1 says {lines[0].strip()} photos; {len(points)} follow.", hint="Is it cut short?"
@@ -92,10 +100,11 @@ def _points(path: Path, number: int, words: list[str]) -> tuple[str, NDArray[np.
 
 
 def _photo_set(folder: Path, annotation: Path | None) -> PhotoSet:
-    names = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
-    if not names:
+    found = (p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.name[0] != "." and p.is_file())
+    files = {os.fsencode(p.relative_to(folder).as_posix()).decode("utf-8", "backslashreplace"): p for p in found}
+    if not files:
         raise InputError(f"{folder} holds no photos ({', '.join(sorted(SUFFIXES))}).")
-    return PhotoSet(folder, tuple(names), annotation)
+    return PhotoSet(folder, dict(sorted(files.items())), annotation)
 
 
 def _annotation_file(root: Path, stem: str) -> Path | None:

@@ -6,7 +6,7 @@ safely on disk, so killing the build at any moment costs at most the chunks in f
 
 from __future__ import annotations
 
-import heapq
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pgtools.celebahq.annotations import PhotoSet, find_photos, read_landmarks
-from pgtools.celebahq.manifest import manifest_path, write_manifest
-from pgtools.celebahq.process import Steps, process
+from pgtools.celebahq.manifest import Outcome, manifest_path, write_manifest
+from pgtools.celebahq.process import Steps
+from pgtools.celebahq.ranking import BestCrops, best_of
 from pgtools.celebahq.settings import BuildSettings
-from pgtools.errors import InputError, UsageError
-from pgtools.imaging.photo import encode_png, read_photo
+from pgtools.celebahq.worker import Task, Worker, crop_path
+from pgtools.errors import InputError, MissingModelError, UsageError
+from pgtools.imaging.photo import read_photo
 from pgtools.models.weights import find
 from pgtools.runtime.files import (
     check_free_space,
@@ -28,16 +30,18 @@ from pgtools.runtime.files import (
     folder_lock,
     remove,
     sha256_of,
-    written_aside,
 )
 from pgtools.runtime.journal import Journal
 from pgtools.runtime.progress import bar, track
 from pgtools.runtime.workers import cpu_count, map_unordered
-from pgtools.stores.writing import check_suffixes, estimated_bytes, write_stores
+from pgtools.stores.writing import check_outputs, estimated_bytes, write_stores
 
 # Photos a worker does between two entries in the journal.
 CHUNK = 8
-Outcome = dict[str, Any]
+# Raised when the same photo and settings give another crop or score: an interrupted build does not mix the two.
+DEFINITION = 1
+# Measured on photographs of faces at 1024².
+PNG_BYTES_PER_BYTE = 0.6
 
 
 @dataclass(frozen=True)
@@ -61,16 +65,6 @@ class BuildResult:
     resumed: int
 
 
-@dataclass(frozen=True)
-class Task:
-    """One photo for a worker: its name, its file, where its crop goes, its points if they are known."""
-
-    name: str
-    file: Path
-    crop: Path
-    landmarks: NDArray[np.float64] | None
-
-
 def build(root: Path, outputs: Sequence[Path], settings: BuildSettings, *, overwrite: bool = False) -> BuildResult:
     """Build CelebA-HQ stores from a folder of photos.
 
@@ -85,27 +79,39 @@ def build(root: Path, outputs: Sequence[Path], settings: BuildSettings, *, overw
         MissingModelError: landmarks must be found and the detector's weights are not there.
         OutputError: an output exists, cannot be written, or will not fit on the disk.
     """
-    check_suffixes(outputs)
     manifest = manifest_path(outputs[0])
-    for path in (*outputs, manifest):
-        check_writable(path, overwrite=overwrite, what="output")
-    photos = find_photos(root)
-    known = _known_landmarks(photos, settings)
-    steps = _load_steps(settings, all_known=known is not None and all(name in known for name in photos.names))
-    _check_space(outputs, photos, settings)
     work = outputs[0].with_name(f"{outputs[0].name}.build")
+    # Outputs that stand there after a kill in the middle of storing are this build's own.
+    storing = work / "storing"
+    overwrite = overwrite or storing.exists()
+    check_outputs(outputs, overwrite=overwrite)
+    check_writable(manifest, overwrite=overwrite, what="file")
+    photos = find_photos(root)
+    _check_apart(outputs, photos)
+    known = _known_landmarks(photos, settings)
+    steps = _load_steps(settings, photos, known)
     with folder_lock(work), Journal(work / "journal.sqlite", _decisive(photos, settings, steps)) as journal:
+        _check_space(outputs, work / "crops", photos, settings)
         outcomes, resumed = _process_all(photos, known or {}, steps, settings, work / "crops", journal)
         kept = best_of(outcomes, photos.names, settings.keep)
         if not kept:
             raise InputError(f"None of the {len(photos.names)} photos gave a crop: {_reasons(outcomes)}.")
-        place = {name: place for place, name in enumerate(photos.names)}
-        crops = ((name, _read_crop(crop_path(work / "crops", place[name]))) for name in kept)
+        storing.touch()
+        crops = ((name, _read_crop(crop_path(work / "crops", name))) for name in kept)
         images = track(crops, "Storing", total=len(kept))
         write_stores(outputs, images, count=len(kept), resolution=settings.resolution)
         write_manifest(manifest, photos.names, outcomes, kept)
-    remove(work)
+        finished = work.with_name(f".{work.name}.{os.getpid()}.old")
+        work.rename(finished)
+    remove(finished)
     return BuildResult(list(outputs), manifest, len(photos.names), len(kept), _reasons(outcomes), resumed)
+
+
+def _check_apart(outputs: Sequence[Path], photos: PhotoSet) -> None:
+    """Nothing of ours may be taken for a photo when the build is run again."""
+    for path in outputs:
+        if photos.folder.resolve() in path.resolve().parents or path.resolve() == photos.folder.resolve():
+            raise UsageError(f"{path} lies in the folder of the photos, {photos.folder}.", hint="Write beside it.")
 
 
 def _known_landmarks(photos: PhotoSet, settings: BuildSettings) -> dict[str, NDArray[np.float64]] | None:
@@ -121,14 +127,14 @@ def _known_landmarks(photos: PhotoSet, settings: BuildSettings) -> dict[str, NDA
     return None
 
 
-def _load_steps(settings: BuildSettings, *, all_known: bool) -> Steps:
+def _load_steps(settings: BuildSettings, photos: PhotoSet, known: dict[str, NDArray[np.float64]] | None) -> Steps:
     """Find and load every network now, so that a wrong file is told before the first photo."""
     detector = restore = superres = None
-    if not all_known and settings.landmarks != "celeba":
+    unknown = sum(name not in (known or {}) for name in photos.names)
+    if unknown and settings.landmarks != "celeba":
         from pgtools.celebahq.landmarks import FaceDetector
 
-        weights = find(settings.detector, settings.detector_weights)
-        detector = FaceDetector(settings.detector, weights, settings.device)
+        detector = FaceDetector(settings.detector, _detector_weights(settings, photos, unknown), settings.device)
         detector.load()
     if settings.restore != "none":
         restore = _network(settings.restore, settings)
@@ -139,6 +145,19 @@ def _load_steps(settings: BuildSettings, *, all_known: bool) -> Steps:
         if superres.scale == 1:
             raise UsageError(f"--superres {settings.superres} does not enlarge; pass it as --restore.")
     return Steps(settings.resolution, detector, restore, superres)
+
+
+def _detector_weights(settings: BuildSettings, photos: PhotoSet, unknown: int) -> Path:
+    try:
+        return find(settings.detector, settings.detector_weights)
+    except MissingModelError as error:
+        if photos.annotation is None or settings.landmarks == "facexlib":
+            raise
+        raise MissingModelError(
+            f"{unknown} of {len(photos.names)} photos are not in {photos.annotation}, so their faces must be found. "
+            + error.message,
+            hint=f"{error.hint} Or pass --landmarks celeba: it skips those photos.",
+        ) from None
 
 
 def _network(name: str, settings: BuildSettings) -> Any:
@@ -156,20 +175,23 @@ def _decisive(photos: PhotoSet, settings: BuildSettings, steps: Steps) -> dict[s
     annotation = sha256_of(photos.annotation) if photos.annotation and settings.landmarks != "facexlib" else None
     plain = {"resolution": settings.resolution, "keep": settings.keep, "landmarks": settings.landmarks}
     tile = settings.tile if steps.restore or steps.superres else None
-    return {
-        **plain,
-        **hashes,
-        "tile": tile,
-        "annotation": annotation,
-        "folder": str(photos.folder.absolute()),
-    }
+    folder = str(photos.folder.absolute())
+    return {**plain, **hashes, "tile": tile, "annotation": annotation, "folder": folder, "definition": DEFINITION}
 
 
-def _check_space(outputs: Sequence[Path], photos: PhotoSet, settings: BuildSettings) -> None:
+def _check_space(outputs: Sequence[Path], crops: Path, photos: PhotoSet, settings: BuildSettings) -> None:
+    """Crops in the making and stores must fit, on whichever disks they are to stand."""
     count = min(len(photos.names), settings.keep or len(photos.names))
-    crops = int(count * 3 * settings.resolution**2 * 0.6)  # PNGs in the making
-    stores = sum(estimated_bytes(path, count, settings.resolution) for path in outputs)
-    check_free_space(outputs[0].absolute().parent, crops + stores)
+    there = sum(file.stat().st_size for file in crops.glob("*.png")) if crops.is_dir() else 0
+    needs = [(crops.parent, int(count * 3 * settings.resolution**2 * PNG_BYTES_PER_BYTE) - there)]
+    needs += [(path.absolute().parent, estimated_bytes(path, count, settings.resolution)) for path in outputs]
+    by_disk: dict[int, tuple[Path, int]] = {}
+    for folder, needed in needs:
+        folder.mkdir(parents=True, exist_ok=True)
+        disk = folder.stat().st_dev
+        by_disk[disk] = (folder, by_disk.get(disk, (folder, 0))[1] + needed)
+    for folder, needed in by_disk.values():
+        check_free_space(folder, needed)
 
 
 def _process_all(
@@ -185,83 +207,30 @@ def _process_all(
     A crop that should be there and is not (a photo changed between two runs, a file was deleted) is made again.
     """
     crops.mkdir(exist_ok=True)
-    states = {name: _file_state(photos.folder / name) for name in photos.names}
-    files = {name: crop_path(crops, index) for index, name in enumerate(photos.names)}
+    states = {name: _file_state(file) for name, file in photos.files.items()}
+    places = {name: crop_path(crops, name) for name in photos.names}
     outcomes = {key: value for key, value in journal.done().items() if states.get(key) == value["state"]}
     resumed = len(outcomes)
     with bar("Cropping", total=len(photos.names), done=resumed) as advance:
-        while todo := _unfinished(outcomes, files, settings.keep):
-            best = _Best(settings.keep, outcomes, files)
-            tasks = [Task(name, photos.folder / name, files[name], known.get(name)) for name in todo]
+        while todo := _unfinished(outcomes, places, settings.keep):
+            best = BestCrops(settings.keep, places)
+            for name in outcomes.keys() - set(todo):
+                best.add(name, outcomes[name])
+            tasks = [Task(name, photos.files[name], places[name], known.get(name)) for name in todo]
             chunks = [tasks[i : i + CHUNK] for i in range(0, len(tasks), CHUNK)]
-            for chunk in map_unordered(_Worker(steps), chunks, workers=_workers(steps, settings)):
+            for chunk in map_unordered(Worker(steps), chunks, workers=_workers(steps, settings)):
                 finished = {name: {**outcome, "state": states[name]} for name, outcome in chunk}
-                journal.record(finished.items())
+                journal.record((name, outcome) for name, outcome in finished.items() if not outcome.get("passing"))
                 outcomes.update(finished)
-                for name in finished:
-                    best.add(name)
+                for name, outcome in finished.items():
+                    best.add(name, outcome)
                 advance(len(finished))
     return outcomes, resumed
 
 
-def _unfinished(outcomes: dict[str, Outcome], files: dict[str, Path], keep: int | None) -> list[str]:
-    missing = {name for name in best_of(outcomes, list(files), keep) if not files[name].is_file()}
-    return [name for name in files if name not in outcomes or name in missing]
-
-
-class _Worker:
-    """Processes a chunk of photos: what travels to another process and comes back."""
-
-    def __init__(self, steps: Steps) -> None:
-        self.steps = steps
-
-    def __call__(self, tasks: Sequence[Task]) -> list[tuple[str, Outcome]]:
-        return [(task.name, self._one(task)) for task in tasks]
-
-    def _one(self, task: Task) -> Outcome:
-        try:
-            result = process(read_photo(task.file), task.landmarks, self.steps)
-        except InputError as error:
-            # The message begins with the file, which the manifest has in a column of its own.
-            return {"reason": error.message.removeprefix(f"{task.file}: ").rstrip(".")}
-        with written_aside(task.crop) as aside:
-            aside.write_bytes(encode_png(result.image))
-        source = "facexlib" if task.landmarks is None else "celeba"
-        points, quad = result.landmarks.ravel().tolist(), result.quad.ravel().tolist()
-        return {"score": result.score, "landmarks": points, "quad": quad, "source": source}
-
-
-class _Best:
-    """Keeps the crops of the best K on disk and deletes the others: a heap whose top is the next to go."""
-
-    def __init__(self, keep: int | None, outcomes: dict[str, Outcome], files: dict[str, Path]) -> None:
-        self._keep, self._outcomes, self._files = keep, outcomes, files
-        self._place = {name: place for place, name in enumerate(files)}
-        self._heap: list[tuple[float, int, str]] = []
-        for name in outcomes:
-            self.add(name)
-
-    def add(self, name: str) -> None:
-        """Add a photo's outcome; the crop that is no longer among the best goes."""
-        if "score" not in self._outcomes[name] or self._keep is None:
-            return
-        entry = (self._outcomes[name]["score"], -self._place[name], name)
-        if len(self._heap) < self._keep:
-            heapq.heappush(self._heap, entry)
-        else:
-            self._files[heapq.heappushpop(self._heap, entry)[2]].unlink(missing_ok=True)
-
-
-def best_of(outcomes: dict[str, Outcome], names: Sequence[str], keep: int | None) -> list[str]:
-    """Return the names of the `keep` best scores (all, if None) in the order of `names`; ties go to the earlier."""
-    places = [place for place, name in enumerate(names) if "score" in outcomes.get(name, {})]
-    best = sorted(places, key=lambda place: (-outcomes[names[place]]["score"], place))[:keep]
-    return [names[place] for place in sorted(best)]
-
-
-def crop_path(crops: Path, index: int) -> Path:
-    """Return where the crop of a photo stands while the build runs."""
-    return crops / f"{index:08d}.png"
+def _unfinished(outcomes: dict[str, Outcome], places: dict[str, Path], keep: int | None) -> list[str]:
+    missing = {name for name in best_of(outcomes, list(places), keep) if not places[name].is_file()}
+    return [name for name in places if name not in outcomes or name in missing]
 
 
 def _read_crop(path: Path) -> NDArray[np.uint8]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import itertools
 import sys
 import traceback
 import warnings
@@ -48,21 +49,18 @@ class LazyGroup(click.Group):
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, "--version", prog_name="pgtools")
-@click.option("-v", "--verbose", is_flag=True, help="Say more on stderr.")
-@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
-@click.pass_context
-def group(ctx: click.Context, verbose: bool, debug: bool) -> None:
+@click.option("-v", "--debug", is_flag=True, help="Show warnings, and the traceback of an error.")
+def group(debug: bool) -> None:
     """A photo becomes a crop, crops a store, a store trains a generator, a generator is scored, scores pass a gate.
 
     Start with `pgtools demo`: it runs the whole way on drawn faces in a few minutes, and shows each command.
     """
-    ctx.obj = {"verbose": verbose, "debug": debug}
 
 
 def main(args: Sequence[str] | None = None) -> None:
     """Run a command and exit: 0 done, 1 could not, 2 wrong usage, 3 the gate failed."""
     words = list(sys.argv[1:] if args is None else args)
-    debug = "--debug" in words
+    debug = any(word in ("-v", "--debug") for word in itertools.takewhile(lambda word: word.startswith("-"), words))
     if not debug:
         warnings.simplefilter("ignore")
     sys.exit(run(words, debug=debug))

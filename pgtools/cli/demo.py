@@ -12,9 +12,10 @@ import click
 
 from pgtools.cli._options import OUTPUT, overwrite_option
 from pgtools.cli._output import print_table, say
-from pgtools.errors import PgtoolsError
+from pgtools.errors import OutputError
 
 FACES, LARGE, RESOLUTION = 2000, 6, 32
+MARK = ".pgtools-demo"
 SCORED = 1000  # images a side; the other half of the faces is for the floor
 SCORED_OFTEN = 300  # at every snapshot, where the curve matters and not the last digit
 
@@ -24,7 +25,7 @@ SCORED_OFTEN = 300  # at every snapshot, where the curve matters and not the las
 @overwrite_option
 @click.pass_context
 def command(ctx: click.Context, out: Path, overwrite: bool) -> None:
-    """Run the whole pipeline on drawn faces: photos, crops, a store, a trained generator, scores, a gate, a report.
+    """Run the whole way on drawn faces: photos, crops, a store, a trained generator, scores, a gate, a report.
 
     Every step is a pgtools command, shown before it runs. It takes a few minutes on a laptop's CPU and needs no
     internet.
@@ -39,8 +40,10 @@ def command(ctx: click.Context, out: Path, overwrite: bool) -> None:
 
 @command.command(short_help="Draw photographs of faces with exact landmarks.")
 @click.argument("out", type=OUTPUT)
-@click.option("--count", type=int, default=1000, show_default=True, help="Number of photos.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Photo i depends on seed and i alone.")
+@click.option("--count", type=click.IntRange(1), default=1000, show_default=True, help="Number of photos.")
+@click.option(
+    "--seed", type=click.IntRange(0), default=0, show_default=True, help="Photo i depends on it and i alone."
+)
 @click.option(
     "--layout",
     type=click.Choice(["wild", "aligned"]),
@@ -69,9 +72,12 @@ def _run_demo(out: Path, *, overwrite: bool) -> None:
     from pgtools.runtime.files import check_writable, remove
 
     check_writable(out, overwrite=overwrite, what="folder")
-    _refuse_foreign(out)
+    # What --overwrite deletes must be an earlier demo and nothing else.
+    if out.exists() and any(out.iterdir()) and not (out / MARK).is_file():
+        raise OutputError(f"{out} is not an earlier demo; it will not be replaced.", hint="Name another folder.")
     remove(out)
     out.mkdir(parents=True)
+    (out / MARK).touch()
     started = time.monotonic()
     times = [(title, _run_step(words, save)) for title, words, save in _steps(out)]
     minutes = (time.monotonic() - started) / 60
@@ -80,12 +86,6 @@ def _run_demo(out: Path, *, overwrite: bool) -> None:
     print_table(("step", "time"), rows)
     for path, what in _made(out):
         click.echo(f"  {path!s:<36} {what}")
-
-
-def _refuse_foreign(out: Path) -> None:
-    """What --overwrite deletes must be an earlier demo."""
-    if out.exists() and not (out / "photos").is_dir() and (not out.is_dir() or any(out.iterdir())):
-        raise PgtoolsError(f"{out} is not an earlier demo; it will not be replaced.", hint="Name another folder.")
 
 
 def _steps(out: Path) -> Iterator[tuple[str, Sequence[object], Path | None]]:

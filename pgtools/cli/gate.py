@@ -92,7 +92,7 @@ def accept(results: tuple[Path, ...], baseline: Path, tolerances: tuple[str, ...
     rules = [store.parse_rule(text) for text in tolerances]
     before = store.read_baseline(baseline) if baseline.exists() else {}
     found = [read_result(path) for path in results]
-    check_writable(baseline, overwrite=True, what="baseline")
+    check_writable(baseline, overwrite=True, what="file")
     new = store.accept(before, found, rules)
     touched = {result.metric: before[result.metric] for result in found if result.metric in before}
     store.write_baseline(baseline, new)

@@ -68,7 +68,7 @@ def view(path: Path, sheet: Path, count: int, level: int | None, overwrite: bool
 
     check_writable(sheet, overwrite=overwrite, what="file")
     source = open_source(path)
-    shown = level or min(256, source.resolution)
+    shown = min(256, source.resolution) if level is None else level
     images = source.read(range(min(count, len(source))), shown)
     with written_aside(sheet) as aside:
         aside.write_bytes(encode_png(tile(images)))

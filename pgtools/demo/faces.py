@@ -21,7 +21,7 @@ from pgtools.demo.head import Head, landmarks
 from pgtools.demo.paint import Canvas
 from pgtools.demo.people import Person, Pose, Shot, sample_person, sample_pose, sample_shot
 from pgtools.errors import OutputError, UsageError
-from pgtools.runtime.files import check_writable, remove, written_aside
+from pgtools.runtime.files import check_writable, written_aside
 from pgtools.runtime.progress import bar
 from pgtools.runtime.seeds import stream
 from pgtools.runtime.workers import map_unordered
@@ -123,7 +123,6 @@ def write_faces(
             *(rows[i] for i in range(count)),
         ]
         (folder / annotations).write_text("\n".join(lines) + "\n", encoding="ascii")
-        remove(out)
 
 
 def _check_out(out: Path, *, overwrite: bool) -> None:

@@ -15,8 +15,8 @@ from pgtools.errors import InputError
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm"})
 
 
-def read_photo(path: Path) -> NDArray[np.uint8]:
-    """Return the photo in a file as uint8 RGB (H, W, 3), upright by its EXIF orientation.
+def read_photo(path: Path, *, upright: bool = True) -> NDArray[np.uint8]:
+    """Return the photo in a file as uint8 RGB (H, W, 3); see `decode`.
 
     Raises:
         InputError: the file cannot be read, is no image, is cut short, or is absurdly large.
@@ -25,20 +25,25 @@ def read_photo(path: Path) -> NDArray[np.uint8]:
         data = path.read_bytes()
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}).") from None
-    return decode(data, where=str(path))
+    return decode(data, where=str(path), upright=upright)
 
 
-def decode(data: bytes, *, where: str) -> NDArray[np.uint8]:
-    """Return an encoded image (JPEG, PNG, WebP, …) as uint8 RGB (H, W, 3), upright by its EXIF orientation.
+def decode(data: bytes, *, where: str, upright: bool = True) -> NDArray[np.uint8]:
+    """Return an encoded image (JPEG, PNG, WebP, …) as uint8 RGB (H, W, 3).
 
     Grey is repeated, alpha is dropped, CMYK is converted, 16 bits become 8.
+
+    Args:
+        data: the file's bytes.
+        where: named in errors.
+        upright: turn it by its EXIF orientation; without, pixels stand as stored, which is what annotations name.
 
     Raises:
         InputError: the bytes are no image, are cut short, or announce more pixels than Pillow's bomb limit.
     """
     try:
         with Image.open(io.BytesIO(data)) as opened:
-            return _rgb(ImageOps.exif_transpose(opened))
+            return _rgb(ImageOps.exif_transpose(opened) if upright else opened)
     except Image.DecompressionBombError as error:
         raise InputError(f"{where}: announces too many pixels to be a photo ({error}).") from None
     except UnidentifiedImageError:

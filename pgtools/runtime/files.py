@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import hashlib
 import json
 import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pgtools.errors import OutputError
 
@@ -31,6 +32,14 @@ def written_aside(path: Path) -> Iterator[Path]:
     except BaseException:
         remove(aside)
         raise
+
+
+def remove_stale(path: Path) -> None:
+    """Remove what killed processes of this machine left beside `path` while they wrote it."""
+    for left in path.absolute().parent.glob(f".{glob.escape(path.name)}.*.*"):
+        process = left.name.split(".")[-2]
+        if left.suffix in (".partial", ".old") and process.isdigit() and not _is_running(int(process)):
+            remove(left)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -56,12 +65,16 @@ def sha256_of(path: Path) -> str:
     return digest.hexdigest()
 
 
-def check_writable(path: Path, *, overwrite: bool, what: str) -> None:
-    """Raise OutputError now if `path` could not be written later: it exists, or its folder refuses.
+def check_writable(path: Path, *, overwrite: bool, what: Literal["file", "folder"]) -> None:
+    """Raise OutputError now if a file or folder could not be written to `path` later.
 
     Raises:
-        OutputError: `path` exists and `overwrite` is off, or its parent is no writable folder.
+        OutputError: `path` exists and `overwrite` is off, a folder stands where a file is to go or the other way
+            round, or the parent is no writable folder.
     """
+    if path.exists() and path.is_dir() != (what == "folder"):
+        found = "folder" if path.is_dir() else "file"
+        raise OutputError(f"{path} is a {found}; a {what} is to be written.", hint=f"Name another {what}.")
     if path.exists() and not overwrite:
         raise OutputError(f"{path} already exists.", hint=f"Name another {what}, or pass --overwrite.")
     parent = path.absolute().parent
@@ -108,6 +121,16 @@ def folder_lock(folder: Path) -> Iterator[None]:
         yield
 
 
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
 def _try_lock(descriptor: int) -> bool:
     try:
         if os.name == "nt":
@@ -125,8 +148,8 @@ def _try_lock(descriptor: int) -> bool:
 
 def _swap_in(aside: Path, path: Path) -> None:
     """Rename `aside` to `path`; a folder cannot replace another in one step, so the old one steps aside first."""
-    if not path.is_dir():
-        aside.replace(path)
+    if not (aside.is_dir() and path.is_dir()):
+        aside.replace(path)  # refuses to put a file in place of a folder
         return
     old = path.with_name(f".{path.name}.{os.getpid()}.old")
     path.rename(old)

@@ -14,11 +14,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from pgtools.celebahq.build import build
 from pgtools.celebahq.settings import BuildSettings
+from pgtools.celebahq.worker import crop_path
 from pgtools.demo.faces import write_faces
-from pgtools.errors import InputError, MissingModelError, OutputError
+from pgtools.errors import InputError, MissingModelError, OutputError, UsageError
+from pgtools.imaging.photo import read_photo
 from pgtools.stores.source import open_source
 from tests.pictures import astronaut, jpeg
 
@@ -158,7 +161,7 @@ def test_a_photo_that_changed_is_done_again(faces, tmp_path, monkeypatch) -> Non
     interrupted_build(folder, tmp_path / "a.lmdb", BuildSettings(**SMALL), monkeypatch, after=2)
     photo = folder / "img_align_celeba/000002.jpg"
     photo.write_bytes(jpeg(astronaut()))
-    (tmp_path / "a.lmdb.build/crops/00000003.png").unlink()
+    crop_path(tmp_path / "a.lmdb.build/crops", "000004.jpg").unlink()
     result = build(folder, [tmp_path / "a.lmdb"], BuildSettings(**SMALL))
     build(folder, [tmp_path / "fresh.lmdb"], BuildSettings(**SMALL))
     assert result.resumed == 15
@@ -172,28 +175,140 @@ def test_two_builds_of_one_output_exclude_each_other(faces, tmp_path) -> None:
         build(faces, [tmp_path / "a.lmdb"], BuildSettings(**SMALL))
 
 
+def copied(faces: Path, folder: Path) -> Path:
+    shutil.copytree(faces, folder)
+    return folder
+
+
+def test_photos_that_come_and_go_between_two_runs_are_not_mixed_up(faces, tmp_path, monkeypatch) -> None:
+    folder = copied(faces, tmp_path / "celeba")
+    images = folder / "img_align_celeba"
+    (images / "000020.jpg").rename(tmp_path / "000020.jpg")
+    interrupted_build(folder, tmp_path / "a.lmdb", BuildSettings(**SMALL), monkeypatch, after=2)
+    (images / "000001.jpg").unlink()
+    (tmp_path / "000020.jpg").rename(images / "000020.jpg")
+    build(folder, [tmp_path / "a.lmdb"], BuildSettings(**SMALL))
+    build(folder, [tmp_path / "fresh.lmdb"], BuildSettings(**SMALL))
+    assert bytes_of(tmp_path / "a.lmdb") == bytes_of(tmp_path / "fresh.lmdb")
+
+
+def test_a_kept_crop_that_is_gone_is_made_again(faces, tmp_path, monkeypatch) -> None:
+    """Once the resumed build counted such a photo twice, dropped another for it, and never ended."""
+    settings = BuildSettings(**SMALL, keep=3)
+    build(faces, [tmp_path / "whole.lmdb"], settings)
+    interrupted_build(faces, tmp_path / "a.lmdb", settings, monkeypatch, after=3)
+    kept = [row["file"] for row in manifest(tmp_path / "whole-manifest.csv") if row["kept"] == "yes"]
+    crop_path(tmp_path / "a.lmdb.build/crops", kept[1]).unlink()
+    build(faces, [tmp_path / "a.lmdb"], settings)
+    assert bytes_of(tmp_path / "a.lmdb") == bytes_of(tmp_path / "whole.lmdb")
+
+
+def test_stopped_between_store_and_manifest_it_goes_on(faces, tmp_path, monkeypatch) -> None:
+    def stop(*_: object) -> None:
+        raise Stop
+
+    outputs = [tmp_path / "a.lmdb", tmp_path / "a.h5"]
+    with monkeypatch.context() as patch, pytest.raises(Stop):
+        patch.setattr("pgtools.celebahq.build.write_manifest", stop)
+        build(faces, outputs, BuildSettings(**SMALL))
+    assert build(faces, outputs, BuildSettings(**SMALL)).resumed == 24
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a-manifest.csv", "a.h5", "a.lmdb"]
+
+
+def test_what_is_not_ours_is_never_replaced(faces, tmp_path) -> None:
+    folder = copied(faces, tmp_path / "photos.lmdb")
+    (tmp_path / "folder.h5").mkdir()
+    for out, message in (("photos.lmdb", "no LMDB"), ("folder.h5", "is a folder")):
+        with pytest.raises(OutputError, match=message):
+            build(faces, [tmp_path / out], BuildSettings(**SMALL), overwrite=True)
+    with pytest.raises(UsageError, match="lies in the folder of the photos"):
+        build(folder, [folder / "img_align_celeba/a.lmdb"], BuildSettings(**SMALL))
+    with pytest.raises(UsageError, match="named twice"):
+        build(faces, [tmp_path / "a.lmdb", tmp_path / "a.lmdb"], BuildSettings(**SMALL))
+    assert len(list(folder.rglob("*.jpg"))) == 24
+
+
+def test_annotated_points_name_stored_pixels(faces, tmp_path) -> None:
+    """An EXIF orientation turns a photo whose face is searched for, not one whose points are given."""
+    folder = copied(faces, tmp_path / "celeba")
+    photo = folder / "img_align_celeba/000001.jpg"
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    segment = exif.tobytes()
+    data = photo.read_bytes()
+    photo.write_bytes(data[:2] + b"\xff\xe1" + (len(segment) + 2).to_bytes(2, "big") + segment + data[2:])
+    assert read_photo(photo).shape == (178, 218, 3)
+    for name, root in (("turned", folder), ("plain", faces)):
+        build(root, [tmp_path / f"{name}.lmdb"], BuildSettings(**SMALL))
+    assert bytes_of(tmp_path / "turned.lmdb") == bytes_of(tmp_path / "plain.lmdb")
+
+
+def test_a_passing_fault_is_not_final(faces, tmp_path, monkeypatch) -> None:
+    folder = copied(faces, tmp_path / "celeba")
+    photo = folder / "img_align_celeba/000003.jpg"
+    read_bytes = Path.read_bytes
+
+    def flaky(path: Path) -> bytes:
+        if path == photo:
+            raise OSError(5, "Input/output error")
+        return read_bytes(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_bytes", flaky)
+        interrupted_build(folder, tmp_path / "a.lmdb", BuildSettings(**SMALL), monkeypatch, after=2)
+    assert build(folder, [tmp_path / "a.lmdb"], BuildSettings(**SMALL)).kept == 24
+
+
+def test_a_photo_that_breaks_a_step_is_skipped(faces, tmp_path, monkeypatch) -> None:
+    def broken(*_: object) -> None:
+        raise MemoryError("too much")
+
+    monkeypatch.setattr("pgtools.celebahq.worker.process", broken)
+    with pytest.raises(InputError, match="failed"):
+        build(faces, [tmp_path / "a.lmdb"], BuildSettings(**SMALL))
+
+
+def test_photos_missing_from_the_annotation_are_counted(faces, tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("PGTOOLS_CACHE", str(tmp_path / "cache"))
+    folder = copied(faces, tmp_path / "celeba")
+    (folder / "img_align_celeba/new face.jpg").write_bytes(jpeg(astronaut()))
+    with pytest.raises(MissingModelError, match="1 of 25 photos are not in") as caught:
+        build(folder, [tmp_path / "a.lmdb"], BuildSettings(**SMALL))
+    assert "--landmarks celeba" in caught.value.hint
+
+
+def test_a_name_that_is_no_utf8_is_a_name_like_any_other(faces, tmp_path) -> None:
+    folder = copied(faces, tmp_path / "celeba")
+    odd = os.fsencode(folder / "img_align_celeba") + b"/\xff.jpg"
+    Path(os.fsdecode(odd)).write_bytes(jpeg(astronaut()))
+    result = build(folder, [tmp_path / "a.lmdb"], BuildSettings(**SMALL, landmarks="celeba"))
+    assert (result.kept, result.skipped) == (24, {"It is not in the annotation": 1})
+    assert "\\xff.jpg" in result.manifest.read_text("utf-8")
+
+
 def test_killed_at_a_random_moment_and_started_again(faces, tmp_path) -> None:
-    """SIGKILL, up to four times, each at a random moment; then the store equals one that was never killed."""
-    build(faces, [tmp_path / "whole.lmdb"], BuildSettings(resolution=256, keep=9, workers=1))
+    """SIGKILL up to five times, each at a random moment, then to the end: the same bytes, and nothing left over."""
+    (tmp_path / "whole").mkdir()
+    build(faces, [tmp_path / "whole/a.lmdb"], BuildSettings(resolution=256, keep=9, workers=1))
     words = ["build-celebahq", str(faces), str(tmp_path / "a.lmdb"), "--resolution", "256", "--keep", "9"]
     command = [sys.executable, "-m", "pgtools", *words, "--workers", "1"]
     moments = random.Random(os.environ.get("PGTOOLS_TEST_SEED"))
-    killed_at_work = 0
-    for _ in range(4):
-        started = time.monotonic()
+    killed = 0
+    for _ in range(5):
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        while not (tmp_path / "a.lmdb.build").exists() and process.poll() is None:
+        while not (tmp_path / "a.lmdb.build/crops").exists() and process.poll() is None:
             time.sleep(0.01)
-        time.sleep(moments.uniform(0, 0.8))
+        time.sleep(moments.uniform(0, 1.0))
         process.send_signal(signal.SIGKILL)
-        killed_at_work += process.wait() == -signal.SIGKILL
-        assert time.monotonic() - started < 60
-        if (tmp_path / "a.lmdb").exists():
+        killed += process.wait() == -signal.SIGKILL
+        if process.returncode == 0:
             break
-    assert killed_at_work >= 1
-    if not (tmp_path / "a.lmdb").exists():
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    assert bytes_of(tmp_path / "a.lmdb") == bytes_of(tmp_path / "whole.lmdb")
+    else:
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    assert killed >= 1
+    assert bytes_of(tmp_path / "a.lmdb") == bytes_of(tmp_path / "whole/a.lmdb")
+    assert (tmp_path / "a-manifest.csv").read_text() == (tmp_path / "whole/a-manifest.csv").read_text()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a-manifest.csv", "a.lmdb", "whole"]
 
 
 @pytest.mark.shared

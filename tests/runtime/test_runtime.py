@@ -1,11 +1,21 @@
 import dataclasses
 import json
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 
 from pgtools.errors import InputError, OutputError, UsageError
-from pgtools.runtime.files import check_free_space, check_writable, folder_lock, human_bytes, written_aside
+from pgtools.runtime.files import (
+    check_free_space,
+    check_writable,
+    folder_lock,
+    human_bytes,
+    remove_stale,
+    written_aside,
+)
 from pgtools.runtime.journal import Journal
 from pgtools.runtime.results import MetricResult, read_result
 from pgtools.runtime.seeds import integer_seed, stream
@@ -50,11 +60,32 @@ def test_a_folder_replaces_a_folder(tmp_path) -> None:
 def test_outputs_are_checked_before_the_work(tmp_path) -> None:
     (tmp_path / "there").write_text("")
     with pytest.raises(OutputError, match="already exists") as caught:
-        check_writable(tmp_path / "there", overwrite=False, what="store")
+        check_writable(tmp_path / "there", overwrite=False, what="file")
     assert "--overwrite" in caught.value.hint
     with pytest.raises(OutputError, match="not a folder"):
-        check_writable(tmp_path / "there" / "x", overwrite=False, what="store")
-    check_writable(tmp_path / "new" / "deep" / "x", overwrite=False, what="store")
+        check_writable(tmp_path / "there" / "x", overwrite=False, what="file")
+    check_writable(tmp_path / "new" / "deep" / "x", overwrite=False, what="file")
+    for path, what in ((tmp_path, "file"), (tmp_path / "there", "folder")):
+        with pytest.raises(OutputError, match=f"a {what} is to be written"):
+            check_writable(path, overwrite=True, what=what)
+
+
+def test_a_file_never_takes_the_place_of_a_folder(tmp_path) -> None:
+    (tmp_path / "precious").mkdir()
+    (tmp_path / "precious" / "thesis.txt").write_text("")
+    with pytest.raises(OSError, match="precious"), written_aside(tmp_path / "precious") as aside:
+        aside.write_text("page")
+    assert [path.name for path in tmp_path.rglob("*")] == ["precious", "thesis.txt"]
+
+
+def test_what_the_killed_left_is_removed_and_what_the_living_write_is_not(tmp_path) -> None:
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    names = [f".a.h5.{dead.pid}.partial", f".a.h5.{dead.pid}.old", f".a.h5.{os.getpid()}.partial", ".b.h5.1.partial"]
+    for name in names:
+        (tmp_path / name).write_text("")
+    remove_stale(tmp_path / "a.h5")
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names[2:])
 
 
 def test_a_full_disk_is_told_in_bytes(tmp_path) -> None:
