@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -11,35 +10,20 @@ import torch
 from facexlib.detection.retinaface import RetinaFace
 from numpy.typing import NDArray
 
+from pgtools.celebahq.settings import DETECTORS
 from pgtools.errors import InputError
 from pgtools.runtime.device import resolve_device
 
 # The detector sees at most this side, so that a photo of 60 million pixels does not need 60 GB.
 LONGEST_SIDE = 2048
 CONFIDENCE = 0.8
-NETWORKS = {"retinaface-mobile0.25": "mobile0.25", "retinaface-resnet50": "resnet50"}
-
-
-@dataclass(frozen=True)
-class Face:
-    """One face.
-
-    Attributes:
-        landmarks: float64 (5, 2), in the photo's pixels.
-        box: float64 (left, top, right, bottom).
-        confidence: the detector's, in [0, 1].
-    """
-
-    landmarks: NDArray[np.float64]
-    box: NDArray[np.float64]
-    confidence: float
 
 
 class FaceDetector:
     """RetinaFace with weights from a file; loaded when first used, so that it travels to workers as two words.
 
     Args:
-        network: a key of `NETWORKS`.
+        network: a key of `DETECTORS`.
         weights: the file that facexlib publishes for it.
         device: auto, cpu, cuda, cuda:N.
     """
@@ -57,7 +41,7 @@ class FaceDetector:
         if self._model is not None:
             return self._model
         # facexlib's own loader downloads; this is its constructor and a plain load of the user's file.
-        model = RetinaFace(network_name=NETWORKS[self.network], device=resolve_device(self.device))
+        model = RetinaFace(network_name=DETECTORS[self.network], device=resolve_device(self.device))
         try:
             state = torch.load(self.weights, map_location="cpu", weights_only=True)
             model.load_state_dict({key.removeprefix("module."): value for key, value in state.items()})
@@ -67,8 +51,10 @@ class FaceDetector:
         self._model = model.eval()
         return self._model
 
-    def largest(self, photo: NDArray[np.uint8]) -> Face | None:
-        """Return the face with the largest box, or None: of several people, the portrait is of the nearest.
+    def largest_face(self, photo: NDArray[np.uint8]) -> NDArray[np.float64] | None:
+        """Return the five points, float64 (5, 2), of the face with the largest box, or None if there is no face.
+
+        Of several people, the portrait is of the nearest.
 
         Args:
             photo: uint8 RGB (H, W, 3), any size; beyond 2,048 pixels it is reduced for the search.
@@ -83,9 +69,10 @@ class FaceDetector:
         if not len(rows):
             return None
         sizes = (rows[:, 2] - rows[:, 0]) * (rows[:, 3] - rows[:, 1])
-        row = rows[np.argmax(sizes)].astype(np.float64)
-        # The detector learnt from annotations that name pixels, as CelebA's do: no half pixel is taken off.
-        return Face(row[5:].reshape(5, 2) / scale, row[:4] / scale, float(row[4]))
+        # Columns: box, confidence, points. The detector learnt from annotations that name pixels, as CelebA's do: no
+        # half pixel is taken off.
+        points: NDArray[np.float64] = rows[np.argmax(sizes), 5:].astype(np.float64).reshape(5, 2) / scale
+        return points
 
     def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "_model": None}

@@ -74,7 +74,7 @@ def process(photo: NDArray[np.uint8], landmarks: NDArray[np.float64] | None, ste
 def _detected(photo: NDArray[np.uint8], steps: Steps) -> NDArray[np.float64]:
     if steps.detector is None:
         raise InputError("It is not in the annotation.")
-    face = steps.detector.largest(photo)
-    if face is None:
+    points = steps.detector.largest_face(photo)
+    if points is None:
         raise InputError("No face was found.")
-    return face.landmarks
+    return points

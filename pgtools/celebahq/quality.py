@@ -1,6 +1,6 @@
 """A quality score from the power spectrum: broad reach over frequencies, rough radial symmetry.
 
-Convention: 0 (worst) to 1 (best); docs/quality.md gives the formula and what it orders.
+Convention: 0 (worst) to 1 (best); docs/celebahq.md gives the formula and what it orders.
 """
 
 from __future__ import annotations

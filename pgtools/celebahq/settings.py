@@ -8,7 +8,8 @@ from pathlib import Path
 from pgtools.errors import UsageError
 from pgtools.runtime.settings import Settings, setting
 
-DETECTORS = ("retinaface-mobile0.25", "retinaface-resnet50")
+# Name in the registry of models → name in facexlib.
+DETECTORS = {"retinaface-mobile0.25": "mobile0.25", "retinaface-resnet50": "resnet50"}
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,9 @@ class BuildSettings(Settings):
         choices=("auto", "celeba", "facexlib"),
         help="Where the five points come from: CelebA's annotation, facexlib, or the annotation where there is one.",
     )
-    detector: str = setting(DETECTORS[0], choices=DETECTORS, help="facexlib's network for photos without annotation.")
+    detector: str = setting(
+        next(iter(DETECTORS)), choices=tuple(DETECTORS), help="facexlib's network for photos without annotation."
+    )
     detector_weights: Path | None = setting(
         None, help="The detector's weights file; looked up in the cache if not given."
     )

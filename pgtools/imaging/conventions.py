@@ -9,8 +9,6 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from pgtools.errors import InputError
-
 # Rec. 601 luma, what JPEG calls Y.
 LUMA = np.array([0.299, 0.587, 0.114])
 
@@ -30,17 +28,3 @@ def luminance(image: NDArray[np.uint8]) -> NDArray[np.float64]:
 def is_power_of_two(number: int) -> bool:
     """Return whether `number` is a power of two, 1 included."""
     return number > 0 and number & (number - 1) == 0
-
-
-def check_batch(images: NDArray[np.uint8], *, where: str) -> None:
-    """Raise InputError unless `images` is uint8 (N, 3, R, R) with R a power of two.
-
-    Args:
-        images: the batch to check.
-        where: named in the error, e.g. the argument or the file.
-    """
-    square = images.ndim == 4 and images.shape[1] == 3 and images.shape[2] == images.shape[3]
-    if images.dtype != np.uint8 or not square or not is_power_of_two(images.shape[-1]):
-        raise InputError(
-            f"{where}: found {images.dtype} {images.shape}; expected uint8 (N, 3, R, R), R a power of two."
-        )

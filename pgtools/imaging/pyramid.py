@@ -40,3 +40,13 @@ def mean_pyramid(images: NDArray[np.uint8]) -> dict[int, NDArray[np.uint8]]:
         exact = halve(exact)
         pyramid[level] = quantise(exact)
     return pyramid
+
+
+def mean_level(images: NDArray[np.uint8], level: int) -> NDArray[np.uint8]:
+    """Return one level of `mean_pyramid`, uint8 (…, level, level), without rounding the levels above it."""
+    if level == images.shape[-1]:
+        return images
+    exact = images.astype(np.float32)
+    while exact.shape[-1] > level:
+        exact = halve(exact)
+    return quantise(exact)

@@ -24,24 +24,6 @@ from pgtools.stores.source import ImageSource, Subset, choose
 AVERAGE = "average"
 
 
-def score_swd(
-    real: ImageSource,
-    fake: ImageSource,
-    settings: SwdSettings,
-    device: torch.device,
-    *,
-    progress: bool = False,
-) -> MetricResult:
-    """Return the sliced Wasserstein distance × 1000 of each level, named by its side, and their average.
-
-    The spread is the standard deviation over the repeats: it tells of the directions, not of the images.
-
-    Raises:
-        InputError: the sets differ in count (and no number is set) or size, or are too small.
-    """
-    return SwdAgainst(real, settings, device, progress=progress).score(fake)
-
-
 class SwdAgainst:
     """Measures any number of sets against the same real one, whose descriptors are kept if memory allows.
 
@@ -193,8 +175,8 @@ def score_inception(
     )  # torch-fidelity takes seconds to import, and training has no use for it
 
     chosen = choose(images, settings.num_images or len(images), settings.seed)
-    inception.check_count(len(chosen), settings.splits)
     network = inception.load_network(weights, device)
+    inception.check_count(len(chosen), settings.splits)
     with _bar("reading images", len(chosen), progress) as advance:
         logits = inception.read_logits(chosen, network, batch=settings.batch, device=device, advance=advance)
     mean, deviation = inception.inception_score(logits, settings)

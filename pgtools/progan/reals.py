@@ -13,7 +13,8 @@ from pgtools.stores.source import ImageSource
 
 # A level that fits is read once; above it each batch is read as it comes, one ahead.
 CACHE_BYTES = 2 << 30
-READ_AT_ONCE = 256
+# Images read at once: a source that has only its top level turns that into float32, four times these bytes.
+READ_BYTES, READ_AT_ONCE = 64 << 20, 256
 
 
 class Reals:
@@ -71,10 +72,11 @@ class Reals:
     def _all_at(self, level: int) -> NDArray[np.uint8]:
         if level != self._level:
             size = len(self._source)
+            at_once = max(1, min(READ_AT_ONCE, READ_BYTES // (3 * self._source.resolution**2)))
             self._level, self._kept = level, np.empty((size, 3, level, level), np.uint8)
             with bar(f"Reading {size} images at {level}²", size) as advance:
-                for start in range(0, size, READ_AT_ONCE):
-                    chunk = range(start, min(start + READ_AT_ONCE, size))
+                for start in range(0, size, at_once):
+                    chunk = range(start, min(start + at_once, size))
                     self._kept[start : chunk.stop] = self._source.read(chunk, level)
                     advance(len(chunk))
         return self._kept

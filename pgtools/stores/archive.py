@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import threading
 import zipfile
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from pgtools.errors import InputError
 from pgtools.imaging.photo import SUFFIXES
-from pgtools.stores.folder import EncodedImages
+from pgtools.stores.folder import EncodedImages, is_image_name
 
 # An encoded image larger than this is no image of a data set; a ZIP can announce any size.
 MAX_MEMBER_BYTES = 1 << 28
@@ -21,11 +21,11 @@ class ImageArchive(EncodedImages):
         self._zip = zipfile.ZipFile(path)
         self._lock = threading.Lock()
         infos = self._zip.infolist()
-        members = sorted(i.filename for i in infos if PurePosixPath(i.filename).suffix.lower() in SUFFIXES)
+        members = sorted(i.filename for i in infos if is_image_name(i.filename) and not i.is_dir())
         if not members:
             raise InputError(f"{path} holds no image files ({', '.join(sorted(SUFFIXES))}).")
         described = "dataset.json" in self._zip.NameToInfo
-        super().__init__(str(path), members, self._read("dataset.json").decode("utf-8") if described else None)
+        super().__init__(str(path), members, self._read("dataset.json") if described else None)
 
     def read_bytes(self, index: int) -> bytes:
         """Return the encoded bytes of one image."""

@@ -25,10 +25,10 @@ class EncodedImages(ImageSource):
     Args:
         name: the container's path.
         members: the image files' names inside it, with `/` between folders, in index order.
-        dataset_json: the text of a StyleGAN-style `dataset.json`, if there is one.
+        dataset_json: a StyleGAN-style `dataset.json`, if there is one.
     """
 
-    def __init__(self, name: str, members: Sequence[str], dataset_json: str | None) -> None:
+    def __init__(self, name: str, members: Sequence[str], dataset_json: bytes | None) -> None:
         self.name, self.members = name, list(members)
         self.labels = _labels(name, self.members, dataset_json)
         self.resolution = self._decode(0).shape[-1]
@@ -68,22 +68,35 @@ class ImageFolder(EncodedImages):
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        members = sorted(
-            file.relative_to(path).as_posix() for file in path.rglob("*") if file.suffix.lower() in SUFFIXES
-        )
+        files = {file.relative_to(path).as_posix(): file for file in path.rglob("*")}
+        members = sorted(name for name, file in files.items() if is_image_name(name) and not file.is_dir())
         if not members:
             raise InputError(f"{path} holds no image files ({', '.join(sorted(SUFFIXES))}).", hint=_hint(path))
         description = path / "dataset.json"
-        super().__init__(str(path), members, description.read_text("utf-8") if description.is_file() else None)
+        super().__init__(str(path), members, description.read_bytes() if description.is_file() else None)
 
     def read_bytes(self, index: int) -> bytes:
         """Return the encoded bytes of one image."""
-        return (self.path / self.members[index]).read_bytes()
+        file = self.path / self.members[index]
+        try:
+            return file.read_bytes()
+        except OSError as error:
+            raise InputError(f"{file}: cannot be read ({error.strerror}).") from None
 
 
 def recognises(path: Path) -> bool:
     """Return whether `path` is a folder."""
     return path.is_dir()
+
+
+def is_image_name(member: str) -> bool:
+    """Return whether a file of this relative name counts as an image: by its suffix, and not hidden.
+
+    What macOS adds to a ZIP (`__MACOSX/._0001.png`) is named like an image and is none.
+    """
+    path = PurePosixPath(member)
+    hidden = any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
+    return path.suffix.lower() in SUFFIXES and not hidden
 
 
 def in_threads(function: Callable[[int], NDArray[np.uint8]], indices: Sequence[int]) -> list[NDArray[np.uint8]]:
@@ -94,22 +107,28 @@ def in_threads(function: Callable[[int], NDArray[np.uint8]], indices: Sequence[i
         return list(pool.map(function, indices))
 
 
-def _labels(name: str, members: Sequence[str], dataset_json: str | None) -> NDArray[np.int64] | None:
+def _labels(name: str, members: Sequence[str], dataset_json: bytes | None) -> NDArray[np.int64] | None:
     """Labels from `dataset.json` where it gives any, else from the first sub-folder when every file is in one."""
     if dataset_json is not None:
         try:
             listed = json.loads(dataset_json).get("labels")
             if listed is None:
                 return None
-            by_name = {str(file): int(label) for file, label in listed}
+            by_name = {str(file): _class_number(label) for file, label in listed}
             return np.array([by_name[member] for member in members], dtype=np.int64)
-        except (ValueError, TypeError, AttributeError, KeyError) as error:
+        except (ValueError, TypeError, AttributeError, KeyError, OverflowError) as error:
             raise InputError(f"{name}: dataset.json does not give one class number an image ({error!r}).") from None
     folders = [PurePosixPath(member).parts[0] if "/" in member else "" for member in members]
     classes = sorted(set(folders))
     if len(classes) < 2 or "" in classes:
         return None
     return np.array([classes.index(folder) for folder in folders], dtype=np.int64)
+
+
+def _class_number(label: object) -> int:
+    if type(label) is not int or label < 0:
+        raise ValueError(f"{label!r} is no class number")
+    return label
 
 
 def _hint(path: Path) -> str:

@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import h5py
 import numpy as np
 from numpy.typing import NDArray
 
 from pgtools.errors import InputError
-from pgtools.imaging.conventions import is_power_of_two
-from pgtools.imaging.pyramid import levels_below
+from pgtools.imaging.pyramid import LOWEST_LEVEL, levels_below
 from pgtools.stores import layout
 from pgtools.stores.layout import Header, Record
-from pgtools.stores.source import ImageSource, content_hash
+from pgtools.stores.source import LevelStore, content_hash
 
 # Small images share a chunk, so that reading them in order is not one disk access each.
 CHUNK_BYTES = 1 << 16
 
 
-class Hdf5Store(ImageSource):
+class Hdf5Store(LevelStore):
     """An HDF5 file of image pyramids, ours or the authors'; opened anew in each process that reads it."""
 
     def __init__(self, path: Path) -> None:
@@ -30,15 +30,15 @@ class Hdf5Store(ImageSource):
         self._file: h5py.File | None = None
         self._process = 0
         file = self._open()
-        shapes = {k: v.shape for k, v in file.items() if k.startswith("data") and isinstance(v, h5py.Dataset)}
-        self._stored = {shape[3]: key for key, shape in shapes.items() if len(shape) == 4 and shape[2] == shape[3]}
+        self._stored = _levels(file)
         if not self._stored:
             raise InputError(f"{path} is an HDF5 file without data sets such as 'data4x4' (N×C×H×W).")
         self.resolution = max(self._stored)
-        top = file[self._stored[self.resolution]]
-        if top.dtype != np.uint8 or top.shape[1] not in (1, 3) or not is_power_of_two(self.resolution):
-            raise InputError(f"{path}: {top.name} is {top.dtype} {top.shape}; expected uint8 N×3×R×R or N×1×R×R.")
-        self._count = int(top.shape[0])
+        self._count = int(file[self._stored[self.resolution]].shape[0])
+        if not self._count:
+            raise InputError(f"{path} holds no images.")
+        for key in self._stored.values():
+            _check_level(file[key], self._count, where=str(path))
         header = file.attrs.get(layout.HDF5_HEADER)
         self.header = layout.header_from_json(header, where=str(path)) if header is not None else None
         self.labels = _read_labels(labels_path(path), self._count)
@@ -46,42 +46,47 @@ class Hdf5Store(ImageSource):
     def __len__(self) -> int:
         return self._count
 
-    def read_top(self, indices: Sequence[int]) -> NDArray[np.uint8]:
-        """Return the images at full resolution."""
-        return self._read_stored(indices, self.resolution)
+    @property
+    def stored_levels(self) -> Collection[int]:
+        """The levels that need not be computed."""
+        return self._stored
 
-    def read(self, indices: Sequence[int], level: int | None = None) -> NDArray[np.uint8]:
-        """Return images at a level: as stored where it is, else computed from the top."""
-        level = self.check_level(level)
-        return self._read_stored(indices, level) if level in self._stored else super().read(indices, level)
-
-    def fingerprint(self) -> str:
-        """Return the fingerprint: from the header where there is one, else by reading every image."""
-        return self.header.content if self.header else super().fingerprint()
-
-    def records(self) -> list[Record]:
-        """Return what the store keeps beside each image; empty for other people's files."""
-        file = self._open()
-        if layout.HDF5_NAMES not in file:
-            return []
-        names, hashes = file[layout.HDF5_NAMES][:, 0], file[layout.HDF5_HASHES][:, 0]
-        return [Record(name.decode(), hash.decode()) for name, hash in zip(names, hashes, strict=True)]
+    def image_hashes(self, indices: Sequence[int]) -> list[str]:
+        """Return each image's SHA-256: from the store's column if pgtools wrote it, else by reading the images."""
+        if not self.header or layout.HDF5_HASHES not in self._open():
+            return super().image_hashes(indices)
+        wanted = self._checked(indices)
+        column = self._take(layout.HDF5_HASHES, slice(None)).astype("S64")
+        if column.shape != (self._count, 1):
+            raise InputError(f"{self.name}: its column of hashes is {column.shape}.", hint="Build the store again.")
+        hashes = [bytes(text).decode("ascii", "replace") for text in column[wanted, 0]]
+        if not all(layout.is_hash(text) for text in hashes):
+            raise InputError(f"{self.name}: its column of hashes is damaged.", hint="Build the store again.")
+        return hashes
 
     def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "_file": None}
 
-    def _read_stored(self, indices: Sequence[int], level: int) -> NDArray[np.uint8]:
+    def read_stored(self, indices: Sequence[int], level: int) -> NDArray[np.uint8]:
+        """Return images at a stored level."""
+        # h5py takes ascending indices without repeats.
+        ascending, places = np.unique(self._checked(indices), return_inverse=True)
+        images = self._take(self._stored[level], ascending.tolist())[places]
+        colour: NDArray[np.uint8] = images if images.shape[1] == 3 else images.repeat(3, axis=1)
+        return colour
+
+    def _checked(self, indices: Sequence[int]) -> NDArray[np.int64]:
         wanted = np.asarray(indices, dtype=np.int64)
         if wanted.size and not (wanted.min() >= 0 and wanted.max() < self._count):
             raise InputError(f"{self.name} holds {self._count} images; index {wanted.max()} was asked for.")
-        # h5py takes ascending indices without repeats.
-        ascending, places = np.unique(wanted, return_inverse=True)
+        return wanted
+
+    def _take(self, dataset: str, rows: list[int] | slice) -> NDArray[Any]:
         try:
-            images = self._open()[self._stored[level]][ascending.tolist()][places]
+            taken: NDArray[Any] = self._open()[dataset][rows]
         except OSError as error:
-            raise InputError(f"{self.name} is damaged at {level}² ({error}).", hint="Build it again.") from None
-        colour: NDArray[np.uint8] = images if images.shape[1] == 3 else images.repeat(3, axis=1)
-        return colour
+            raise InputError(f"{self.name} is damaged in {dataset} ({error}).", hint="Build it again.") from None
+        return taken
 
     def _open(self) -> h5py.File:
         if self._file is None or self._process != os.getpid():
@@ -143,6 +148,24 @@ def recognises(path: Path) -> bool:
     return path.is_file() and bool(h5py.is_hdf5(path))
 
 
+def _levels(file: h5py.File) -> dict[int, str]:
+    """Return side → name of the data sets of images; those below 4², which older files have, are not used."""
+    shapes = {k: v.shape for k, v in file.items() if k.startswith("data") and isinstance(v, h5py.Dataset)}
+    squares = {shape[3]: key for key, shape in shapes.items() if len(shape) == 4 and shape[2] == shape[3]}
+    return {side: key for side, key in squares.items() if side >= LOWEST_LEVEL}
+
+
+def _check_level(dataset: h5py.Dataset, count: int, *, where: str) -> None:
+    number, channels, _, side = dataset.shape
+    if dataset.dtype != np.uint8 or channels not in (1, 3) or not layout.is_level(side):
+        raise InputError(
+            f"{where}: {dataset.name} is {dataset.dtype} {dataset.shape}; expected uint8 N×3×R×R or N×1×R×R, "
+            "R a power of two."
+        )
+    if number != count:
+        raise InputError(f"{where}: {dataset.name} holds {number} images, the top level {count}.")
+
+
 def _read_labels(path: Path, count: int) -> NDArray[np.int64] | None:
     """Class numbers from an .npy of class numbers (N,) or of one-hot rows (N, classes); none if it is not there."""
     if not path.is_file():
@@ -154,4 +177,6 @@ def _read_labels(path: Path, count: int) -> NDArray[np.int64] | None:
     if labels.ndim not in (1, 2) or labels.shape[0] != count:
         raise InputError(f"{path} has shape {labels.shape}; expected ({count},) or ({count}, classes).")
     numbers: NDArray[np.int64] = (labels.argmax(axis=1) if labels.ndim == 2 else labels).astype(np.int64)
+    if numbers.min() < 0:
+        raise InputError(f"{path} has the class number {numbers.min()}; they count from 0.")
     return numbers

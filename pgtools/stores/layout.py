@@ -7,9 +7,12 @@ header below besides, so that pgtools knows their content without reading the im
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict, dataclass
 
 from pgtools.errors import InputError
+from pgtools.imaging.conventions import is_power_of_two
+from pgtools.imaging.pyramid import LOWEST_LEVEL
 
 VERSION = 1
 
@@ -30,7 +33,7 @@ def lmdb_image_key(level: int, index: int) -> bytes:
 
 
 def lmdb_record_key(index: int) -> bytes:
-    """Return the key of what pgtools knows of one image: JSON with its name, label and SHA-256."""
+    """Return the key of what pgtools knows of one image: JSON with its name and SHA-256."""
     return f"pgtools-record-{index:05d}".encode()
 
 
@@ -70,10 +73,12 @@ def header_from_json(text: str | bytes, *, where: str) -> Header:
     """
     try:
         fields = json.loads(text)
-        fields["levels"] = tuple(int(level) for level in fields["levels"])
+        fields["levels"] = tuple(fields["levels"])
         header = Header(**fields)
     except (ValueError, TypeError, KeyError):
         raise InputError(f"{where}: its pgtools header is damaged.", hint="Build the store again.") from None
+    if fault := _fault(header):
+        raise InputError(f"{where}: its pgtools header is damaged: {fault}.", hint="Build the store again.")
     if header.version > VERSION:
         raise InputError(
             f"{where} has store version {header.version}; this pgtools reads up to {VERSION}.",
@@ -82,10 +87,30 @@ def header_from_json(text: str | bytes, *, where: str) -> Header:
     return header
 
 
+def _fault(header: Header) -> str:
+    """Return what is wrong with a header's values, which came from a file; "" if nothing is."""
+    if type(header.version) is not int or type(header.count) is not int or header.count < 0:
+        return f"version {header.version!r} and count {header.count!r}; expected whole numbers"
+    if not header.levels or not all(is_level(level) for level in header.levels):
+        return f"levels {list(header.levels)}; expected powers of two from {LOWEST_LEVEL} up"
+    if not is_hash(header.content):
+        return f"content {header.content!r}; expected 64 hex digits"
+    return "" if isinstance(header.codec, str) else f"codec {header.codec!r}; expected a name"
+
+
+def is_level(side: object) -> bool:
+    """Return whether `side` can be a level: a power of two from 4 up."""
+    return type(side) is int and side >= LOWEST_LEVEL and is_power_of_two(side)
+
+
+def is_hash(text: object) -> bool:
+    """Return whether `text` is a SHA-256 in 64 hex digits."""
+    return isinstance(text, str) and re.fullmatch("[0-9a-f]{64}", text) is not None
+
+
 @dataclass(frozen=True)
 class Record:
-    """What a store keeps beside one image: where it came from, its class, its SHA-256 at the top level."""
+    """What a store keeps beside one image: where it came from and its SHA-256 at the top level."""
 
     name: str
     sha256: str
-    label: int | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import weakref
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
@@ -20,12 +20,12 @@ from pgtools.imaging.pyramid import levels_below
 from pgtools.stores import layout
 from pgtools.stores.folder import in_threads
 from pgtools.stores.layout import Header, Record
-from pgtools.stores.source import ImageSource, content_hash
+from pgtools.stores.source import LevelStore, content_hash
 
 FIRST_MAP_BYTES = 1 << 26
 
 
-class LmdbStore(ImageSource):
+class LmdbStore(LevelStore):
     """An LMDB of encoded images, ours or any PyTorch GAN trainer's."""
 
     def __init__(self, path: Path) -> None:
@@ -37,37 +37,42 @@ class LmdbStore(ImageSource):
         self._count = _count(length, where=str(path))
         self.header = layout.header_from_json(header, where=str(path)) if header else None
         self._stored = self.header.levels if self.header else self._probe_levels()
-        if self._count == 0 or not self._stored:
+        if self._count < 1 or not self._stored:
             raise InputError(f"{path} holds no images.")
         self.resolution = max(self._stored)
 
     def __len__(self) -> int:
         return self._count
 
-    def read_top(self, indices: Sequence[int]) -> NDArray[np.uint8]:
-        """Return the images at full resolution."""
-        return self._read_stored(indices, self.resolution)
+    @property
+    def stored_levels(self) -> Collection[int]:
+        """The levels that need not be computed."""
+        return self._stored
 
-    def read(self, indices: Sequence[int], level: int | None = None) -> NDArray[np.uint8]:
-        """Return images at a level: decoded where it is stored, else computed from the top."""
-        level = self.check_level(level)
-        return self._read_stored(indices, level) if level in self._stored else super().read(indices, level)
-
-    def fingerprint(self) -> str:
-        """Return the fingerprint: from the header where there is one, else by reading every image."""
-        return self.header.content if self.header else super().fingerprint()
-
-    def records(self) -> list[Record]:
-        """Return what the store keeps beside each image; empty for other people's stores."""
-        found = [self._get(layout.lmdb_record_key(i)) for i in range(self._count if self.header else 0)]
-        return [Record(**json.loads(text)) for text in found if text is not None]
+    def image_hashes(self, indices: Sequence[int]) -> list[str]:
+        """Return each image's SHA-256: from the records where all have one, else by reading the images."""
+        found = [text for index in indices if (text := self._recorded_hash(int(index)))]
+        return found if len(found) == len(indices) else super().image_hashes(indices)
 
     def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "_environment": None}
 
-    def _read_stored(self, indices: Sequence[int], level: int) -> NDArray[np.uint8]:
+    def read_stored(self, indices: Sequence[int], level: int) -> NDArray[np.uint8]:
+        """Return images at a stored level."""
         images = in_threads(lambda index: self._decode(index, level), indices)
         return np.stack(images) if images else np.zeros((0, 3, level, level), np.uint8)
+
+    def _recorded_hash(self, index: int) -> str | None:
+        text = self._get(layout.lmdb_record_key(index)) if self.header else None
+        if text is None:
+            return None
+        try:
+            found = json.loads(text)["sha256"]
+        except (ValueError, TypeError, KeyError):
+            found = None
+        if not layout.is_hash(found):
+            raise InputError(f"{self.name}: the record of image {index} is damaged.", hint="Build the store again.")
+        return str(found)
 
     def _decode(self, index: int, level: int) -> NDArray[np.uint8]:
         where = f"{self.name}, image {index} at {level}²"

@@ -1,18 +1,20 @@
-"""One interface carries images: whatever holds them, `open_source(path)` gives the same `ImageSource`."""
+"""One interface carries images, whatever holds them: `ImageSource`."""
 
 from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Collection, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pgtools.errors import InputError
-from pgtools.imaging.pyramid import levels_below, mean_pyramid
+from pgtools.imaging.pyramid import levels_below, mean_level
 from pgtools.runtime.seeds import stream
+from pgtools.stores.layout import Header
+
+HASH_AT_ONCE = 64
 
 
 class ImageSource(ABC):
@@ -54,8 +56,7 @@ class ImageSource(ABC):
             InputError: the level or an index is not there, or a stored image is damaged.
         """
         level = self.check_level(level)
-        images = self.read_top(indices)
-        return images if level == self.resolution else mean_pyramid(images)[level]
+        return mean_level(self.read_top(indices), level)
 
     def check_level(self, level: int | None) -> int:
         """Return `level` (the top for None) or raise InputError if this source has no such level."""
@@ -75,7 +76,47 @@ class ImageSource(ABC):
 
         Equal for equal images in equal order, whatever the format that holds them.
         """
-        return content_hash(image_hash(image) for batch in self.batches(64) for image in batch)
+        return content_hash(self.image_hashes(range(len(self))))
+
+    def image_hashes(self, indices: Sequence[int]) -> list[str]:
+        """Return each image's SHA-256 as `image_hash` gives it, in the order of `indices`.
+
+        Stores that pgtools wrote know them; other sources read the images.
+        """
+        batches = (self.read(indices[start : start + HASH_AT_ONCE]) for start in range(0, len(indices), HASH_AT_ONCE))
+        return [image_hash(image) for batch in batches for image in batch]
+
+
+class LevelStore(ImageSource):
+    """A store that holds some or all levels, and perhaps our header.
+
+    Attributes:
+        header: what a store of pgtools says of itself; None in other people's.
+    """
+
+    header: Header | None = None
+
+    @property
+    @abstractmethod
+    def stored_levels(self) -> Collection[int]:
+        """The levels that need not be computed; the top is one of them."""
+
+    @abstractmethod
+    def read_stored(self, indices: Sequence[int], level: int) -> NDArray[np.uint8]:
+        """Return images at a stored level, uint8 (N, 3, level, level)."""
+
+    def read_top(self, indices: Sequence[int]) -> NDArray[np.uint8]:
+        """Return the images at full resolution."""
+        return self.read_stored(indices, self.resolution)
+
+    def read(self, indices: Sequence[int], level: int | None = None) -> NDArray[np.uint8]:
+        """Return images at a level: as stored where it is, else computed from the top."""
+        level = self.check_level(level)
+        return self.read_stored(indices, level) if level in self.stored_levels else super().read(indices, level)
+
+    def fingerprint(self) -> str:
+        """Return the fingerprint: from the header where there is one, else by reading every image."""
+        return self.header.content if self.header else super().fingerprint()
 
 
 class Subset(ImageSource):
@@ -96,6 +137,10 @@ class Subset(ImageSource):
     def read(self, indices: Sequence[int], level: int | None = None) -> NDArray[np.uint8]:
         """Return images at a level, as the whole source would."""
         return self.source.read(self._inner(indices), level)
+
+    def image_hashes(self, indices: Sequence[int]) -> list[str]:
+        """Return each image's SHA-256, as the whole source would."""
+        return self.source.image_hashes(self._inner(indices))
 
     def _inner(self, indices: Sequence[int]) -> list[int]:
         return [int(i) for i in self.indices[np.asarray(indices, dtype=np.int64)]]
@@ -122,34 +167,9 @@ def image_hash(image: NDArray[np.uint8]) -> str:
     return hashlib.sha256(np.ascontiguousarray(image).tobytes()).hexdigest()
 
 
-def content_hash(hashes: Iterator[str] | Sequence[str]) -> str:
+def content_hash(hashes: Sequence[str]) -> str:
     """Return the SHA-256 over the images' own hashes, in order: the fingerprint of a source."""
     digest = hashlib.sha256()
     for text in hashes:
         digest.update(bytes.fromhex(text))
     return digest.hexdigest()
-
-
-def open_source(path: Path) -> ImageSource:
-    """Open images on disk by what the path holds: an LMDB, an HDF5 file, a ZIP or a folder of images.
-
-    Raises:
-        InputError: nothing is there, or it holds no images that pgtools reads.
-    """
-    # Each of them builds on this file, so they cannot be imported at its top.
-    from pgtools.stores import archive, folder, hdf5, lmdb
-
-    if not path.exists():
-        raise InputError(f"{path} does not exist.", hint="Name a folder, a ZIP, an LMDB or an HDF5 file of images.")
-    for recognises, open_ in (
-        (lmdb.recognises, lmdb.LmdbStore),
-        (hdf5.recognises, hdf5.Hdf5Store),
-        (archive.recognises, archive.ImageArchive),
-        (folder.recognises, folder.ImageFolder),
-    ):
-        if recognises(path):
-            return open_(path)
-    raise InputError(
-        f"{path} is no image source.",
-        hint="pgtools reads LMDB and HDF5 stores, ZIP archives and folders of images.",
-    )

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from pgtools.metrics.evaluate import score_swd
+from pgtools.metrics.evaluate import SwdAgainst
 from pgtools.metrics.msssim import score_pairs
 from pgtools.metrics.settings import SwdSettings
 from tests.metrics.sets import ArraySource
@@ -43,7 +43,7 @@ def test_swd_of_each_level(shared: Path, side: int):
     arrays, values = load(shared, f"swd{side}")
     real, fake = ArraySource(arrays[f"reals{side}"]), ArraySource(arrays[f"fakes{side}"])
     # The mean over seeds does not depend on the number of directions, so one repeat serves.
-    found = [score_swd(real, fake, SwdSettings(seed=s, repeats=1), CPU).values for s in range(SEEDS)]
+    found = [SwdAgainst(real, SwdSettings(seed=s, repeats=1), CPU).score(fake).values for s in range(SEEDS)]
     for part in found[0]:
         ours = np.array([values[part] for values in found])
         theirs = values[f"SWDx1e3_{part.replace('average', 'avg')}"]

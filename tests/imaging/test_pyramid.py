@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pgtools.imaging.pyramid import levels_below, mean_pyramid
+from pgtools.imaging.pyramid import levels_below, mean_level, mean_pyramid
 from tests.pictures import noise_images
 
 
@@ -19,6 +19,7 @@ def test_every_level_is_the_mean_of_the_top_in_float64(log_side: int, seed: int)
         block = side // level
         exact = images.astype(np.float64).reshape(2, 3, level, block, level, block).mean(axis=(3, 5))
         np.testing.assert_array_equal(got, np.rint(exact).astype(np.uint8))
+        np.testing.assert_array_equal(mean_level(images, level), got)
 
 
 def test_levels_are_not_rounded_in_between() -> None:
@@ -29,6 +30,7 @@ def test_levels_are_not_rounded_in_between() -> None:
     levels = mean_pyramid(image)
     assert levels[8].min() == 0
     assert levels[4].max() == 1
+    np.testing.assert_array_equal(mean_level(image, 4), levels[4])
 
 
 @pytest.mark.shared

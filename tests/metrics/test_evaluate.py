@@ -10,7 +10,7 @@ import torch
 from pgtools.errors import InputError
 from pgtools.metrics import evaluate
 from pgtools.metrics.catalogue import CATALOGUE
-from pgtools.metrics.evaluate import SwdAgainst, score_msssim, score_swd
+from pgtools.metrics.evaluate import SwdAgainst, score_msssim
 from pgtools.metrics.settings import MsssimSettings, SwdSettings
 from pgtools.runtime.results import result_from_dict
 from tests.metrics.sets import ArraySource, photographs
@@ -31,7 +31,7 @@ def fake() -> ArraySource:
 
 class TestSwd:
     def test_the_result_says_all_that_made_it(self, real: ArraySource, fake: ArraySource):
-        result = score_swd(real, fake, SMALL, CPU)
+        result = SwdAgainst(real, SMALL, CPU).score(fake)
         assert result.metric in CATALOGUE
         assert list(result.values) == list(result.spread) == ["32", "16", "average"]
         assert result.values["average"] == pytest.approx((result.values["32"] + result.values["16"]) / 2)
@@ -44,12 +44,12 @@ class TestSwd:
         assert result_from_dict(json.loads(json.dumps(result.as_dict())), where="here") == result
 
     def test_one_repeat_has_no_spread(self, real: ArraySource, fake: ArraySource):
-        assert score_swd(real, fake, replace(SMALL, repeats=1), CPU).spread == {}
+        assert SwdAgainst(real, replace(SMALL, repeats=1), CPU).score(fake).spread == {}
 
     def test_little_memory_means_more_passes_and_the_same_figure(self, real: ArraySource, fake: ArraySource):
-        roomy = score_swd(real, fake, SMALL, CPU)
+        roomy = SwdAgainst(real, SMALL, CPU).score(fake)
         real.reads = 0
-        tight = score_swd(real, fake, replace(SMALL, memory=0), CPU)
+        tight = SwdAgainst(real, replace(SMALL, memory=0), CPU).score(fake)
         assert tight.values == roomy.values
         # A pass for each of two levels; the fingerprint reads them once more.
         assert real.reads == 3 * 20
@@ -65,19 +65,19 @@ class TestSwd:
     def test_unequal_counts_are_refused_unless_a_number_is_named(self, real: ArraySource):
         fewer = ArraySource(photographs(12, 32, 2), "fewer")
         with pytest.raises(InputError, match="20 images, fewer 12") as caught:
-            score_swd(real, fewer, SMALL, CPU)
+            SwdAgainst(real, SMALL, CPU).score(fewer)
         assert caught.value.hint == "Pass --num-images 12."
-        result = score_swd(real, fewer, replace(SMALL, num_images=12), CPU)
+        result = SwdAgainst(real, replace(SMALL, num_images=12), CPU).score(fewer)
         assert result.protocol["num_images"] == 12
         with pytest.raises(InputError, match="12 images; 15 were asked for"):
-            score_swd(real, fewer, replace(SMALL, num_images=15), CPU)
+            SwdAgainst(real, replace(SMALL, num_images=15), CPU).score(fewer)
 
     def test_unequal_and_small_sizes_are_refused_before_an_image_is_read(self, real: ArraySource):
         other, tiny = ArraySource(photographs(20, 16), "others"), ArraySource(photographs(20, 8), "tiny")
         with pytest.raises(InputError, match="reals has 32² images, others 16²"):
-            score_swd(real, other, SMALL, CPU)
+            SwdAgainst(real, SMALL, CPU).score(other)
         with pytest.raises(InputError, match="8² pixels"):
-            score_swd(tiny, tiny, SMALL, CPU)
+            SwdAgainst(tiny, SMALL, CPU).score(tiny)
         assert other.reads == tiny.reads == 0
 
     def test_the_floor_is_of_other_real_images(self, real: ArraySource, fake: ArraySource):
@@ -90,6 +90,9 @@ class TestSwd:
         result = against.score(fake, floor=True)
         assert result.floor == SwdAgainst(against.real, half, CPU).score(others).values
         assert result.values == against.score(fake).values
+        damaged = result.as_dict() | {"floor": {"32": "0.1"}}
+        with pytest.raises(InputError, match="floors are no numbers"):
+            result_from_dict(damaged, where="here")
 
     def test_a_floor_without_enough_real_images_is_refused(self, real: ArraySource, fake: ArraySource):
         with pytest.raises(InputError, match="the floor of 20 takes 40") as caught:

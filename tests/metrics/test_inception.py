@@ -94,9 +94,12 @@ def test_sure_and_evenly_varied_images_score_their_number_of_classes():
     assert inception_score(torch.zeros(10, 1008), settings) == pytest.approx((1, 0), abs=1e-6)
 
 
-def test_fewer_images_than_splits_are_refused_before_the_network_is_read():
+def test_the_network_is_looked_at_before_the_splits_are_counted(weights: Path, tmp_path: Path):
+    few = ArraySource(photographs(9, 32))
     with pytest.raises(InputError, match="9 images for 10 splits"):
-        score_inception(ArraySource(photographs(9, 32)), InceptionSettings(), Path("absent.pth"), CPU)
+        score_inception(few, InceptionSettings(), weights, CPU)
+    with pytest.raises(InputError, match=r"absent\.pth is not the Inception-v3"):
+        score_inception(few, InceptionSettings(), tmp_path / "absent.pth", CPU)
 
 
 class Trap:
@@ -117,6 +120,7 @@ def test_other_files_are_refused_and_not_run(kind: str, tmp_path: Path):
         torch.save(contents[kind], path)
     else:
         path.write_bytes(pickle.dumps(Trap(sprung), protocol=2) if kind == "pickle" else b"not weights")
-    with pytest.raises(InputError, match="is not the Inception-v3 state dict"):
+    with pytest.raises(InputError, match="is not the Inception-v3 state dict") as caught:
         load_network(path, CPU)
+    assert caught.value.hint.startswith("`pgtools models list` says")
     assert not sprung.exists()

@@ -90,7 +90,7 @@ def test_inception_score_says_where_its_weights_come_from(
 def test_help_shows_an_example_on_a_line_of_its_own(pgtools: Run, name: str):
     outcome = pgtools(name, "--help")
     assert outcome.code == 0
-    assert f"\n  pgtools {name} " in outcome.out
+    assert f"\n    pgtools {name} " in outcome.out
 
 
 def test_wrong_options_are_wrong_usage(pgtools: Run, real: Path, fake: Path):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from pgtools.imaging.pyramid import mean_pyramid
 from pgtools.progan.reals import Reals
@@ -28,3 +29,12 @@ def test_kept_and_streamed_batches_are_the_same(source: Pictures) -> None:
         wanted = mean_pyramid(source.images)[level][kept.indices(shown, count)]
         np.testing.assert_array_equal(kept.batch(shown, count, level), wanted)
         np.testing.assert_array_equal(streamed.batch(shown, count, level), wanted)
+
+
+def test_images_are_read_in_portions_of_bounded_bytes(source: Pictures, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Room for five and a half images of the top level, whatever level is read.
+    monkeypatch.setattr("pgtools.progan.reals.READ_BYTES", 11 * 3 * source.resolution**2 // 2)
+    asked, read_top = [], source.read_top
+    monkeypatch.setattr(source, "read_top", lambda indices: asked.append(len(indices)) or read_top(indices))
+    Reals(source, seed=0).prepare(4)
+    assert asked == [5, 5, 5, 5]

@@ -19,7 +19,9 @@ from PIL import Image
 
 from pgtools.errors import InputError, PgtoolsError, UsageError
 from pgtools.imaging.pyramid import mean_pyramid
-from pgtools.stores.source import Subset, choose, open_source
+from pgtools.stores import layout
+from pgtools.stores.opening import open_source
+from pgtools.stores.source import ImageSource, Subset, choose
 from pgtools.stores.writing import write_stores
 from tests.pictures import jpeg, noise_images, smooth_images
 
@@ -101,6 +103,43 @@ def test_one_fingerprint_for_one_content(tmp_path) -> None:
     assert open_source(other).fingerprint() != open_source(paths[0]).fingerprint()
 
 
+@pytest.mark.parametrize("name", ["a.lmdb", "a.h5"])
+def test_a_choice_of_images_has_its_fingerprint_without_reading_them(tmp_path, monkeypatch, name: str) -> None:
+    images = noise_images(6, 8)
+    plain = Subset(open_source(image_folder(tmp_path / "f", images)), [4, 1, 1])
+    store = open_source(written(tmp_path, images, name)[0])
+    monkeypatch.setattr(store, "read", None)
+    monkeypatch.setattr(store, "read_top", None)
+    chosen = Subset(store, [4, 1, 1])
+    assert chosen.fingerprint() == plain.fingerprint() != Subset(store, [1, 4, 1]).fingerprint()
+    assert chosen.image_hashes([0, 2]) == plain.image_hashes([0, 2])
+    assert ImageSource.fingerprint(store) == store.fingerprint()
+
+
+def test_hashes_that_are_not_recorded_are_computed_and_damaged_ones_refused(tmp_path) -> None:
+    for record, message in ((None, None), (b"{", "record of image 1"), (b'{"sha256": "beef"}', "record of image 1")):
+        paths = written(tmp_path, noise_images(2, 8), "a.lmdb", "a.h5")
+        expected = ImageSource.image_hashes(open_source(paths[0]), [1, 0])
+        with lmdb.open(str(paths[0]), lock=False) as environment, environment.begin(write=True) as transaction:
+            transaction.delete(layout.lmdb_record_key(1))
+            if record:
+                transaction.put(layout.lmdb_record_key(1), record)
+        with h5py.File(paths[1], "a") as file:
+            if record:
+                file[layout.HDF5_HASHES][1, 0] = record
+            else:
+                del file[layout.HDF5_HASHES]
+        for path, where in zip(paths, (message, "column of hashes"), strict=True):
+            source = open_source(path)
+            if record:
+                with pytest.raises(InputError, match=where):
+                    source.image_hashes([1, 0])
+            else:
+                assert source.image_hashes([1, 0]) == expected
+            with pytest.raises(InputError, match="2"):
+                source.image_hashes([2])
+
+
 def test_folder_classes_and_zip_agree(tmp_path) -> None:
     images = noise_images(4, 8)
     image_folder(tmp_path / "set" / "cat", images[:2])
@@ -122,6 +161,36 @@ def test_labels_of_a_stylegan_archive(tmp_path) -> None:
     source = open_source(tmp_path)
     assert source.labels is not None
     assert source.labels.tolist() == [3, 7]
+
+
+@pytest.mark.parametrize("label", ["-1", "1.5", "true", '"3"', "Infinity", str(10**30)])
+def test_a_label_that_is_no_class_number_is_refused(tmp_path, label: str) -> None:
+    image_folder(tmp_path / "f", noise_images(1, 4))
+    (tmp_path / "f" / "dataset.json").write_text('{"labels": [["0000.png", ' + label + "]]}")
+    with pytest.raises(InputError, match=r"dataset\.json does not give one class number"):
+        open_source(tmp_path / "f")
+
+
+def test_what_is_hidden_or_a_folder_is_no_image(tmp_path) -> None:
+    images = noise_images(2, 4)
+    folder = image_folder(tmp_path / "set", images)
+    (folder / "d.png").mkdir()
+    (folder / "__MACOSX").mkdir()
+    for hidden in ("._0000.png", ".cache.png", "__MACOSX/._0001.png", "__MACOSX/icon.png"):
+        (folder / hidden).write_bytes(b"no image")
+    with zipfile.ZipFile(tmp_path / "set.zip", "w") as archive:
+        for file in sorted(folder.rglob("*")):
+            archive.write(file, file.relative_to(folder))
+    for path in (folder, tmp_path / "set.zip"):
+        np.testing.assert_array_equal(open_source(path).read(range(2)), images)
+        assert len(open_source(path)) == 2
+
+
+def test_a_link_to_nowhere_is_named(tmp_path) -> None:
+    folder = image_folder(tmp_path / "set", noise_images(1, 4))
+    (folder / "9.png").symlink_to(tmp_path / "gone.png")
+    with pytest.raises(InputError, match=r"9\.png: cannot be read"):
+        open_source(folder).read([1])
 
 
 @pytest.mark.parametrize("name", ["a.lmdb", "a.h5"])
@@ -175,6 +244,73 @@ def test_the_same_images_give_the_same_bytes(tmp_path) -> None:
     one, two = (written(tmp_path / n, images, "a.lmdb", "a.h5") for n in "12")
     assert (one[0] / "data.mdb").read_bytes() == (two[0] / "data.mdb").read_bytes()
     assert one[1].read_bytes() == two[1].read_bytes()
+
+
+def hdf5_of(path: Path, **arrays: np.ndarray) -> Path:
+    with h5py.File(path, "w") as file:
+        for name, array in arrays.items():
+            file[name] = array
+    return path
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"data4x4": np.zeros((0, 3, 4, 4), np.uint8)}, "holds no images"),
+        ({"data2x2": np.zeros((1, 3, 2, 2), np.uint8)}, "without data sets such as 'data4x4'"),
+        ({"data6x6": np.zeros((1, 3, 6, 6), np.uint8)}, "R a power of two"),
+        ({"data8x8": noise_images(3, 8), "data4x4": noise_images(2, 4)}, "/data4x4 holds 2 images, the top level 3"),
+        ({"data8x8": noise_images(1, 8), "data4x4": np.zeros((1, 3, 4, 4))}, "/data4x4 is float64"),
+    ],
+)
+def test_an_hdf5_file_that_cannot_be_read_later_is_refused_at_once(tmp_path, arrays, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        open_source(hdf5_of(tmp_path / "x.h5", **arrays))
+
+
+def test_the_levels_below_four_of_older_hdf5_files_are_ignored(tmp_path) -> None:
+    images, low = noise_images(2, 4), {f"data{r}x{r}": np.zeros((1, 3, r, r), np.uint8) for r in (1, 2)}
+    source = open_source(hdf5_of(tmp_path / "x.h5", data4x4=images, **low))
+    assert source.levels == (4,)
+    np.testing.assert_array_equal(source.read(range(2)), images)
+
+
+@pytest.mark.parametrize("name", ["a.lmdb", "a.h5"])
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("version", "1", "version '1'"),
+        ("version", 2, "store version 2"),
+        ("count", "2", "count '2'"),
+        ("levels", [8, "4"], "levels"),
+        ("levels", [8, 6], "levels"),
+        ("levels", 8, "header is damaged"),
+        ("content", 5, "content 5"),
+        ("content", "beef", "content 'beef'"),
+        ("codec", None, "codec None"),
+    ],
+)
+def test_a_header_of_wrong_types_is_refused(tmp_path, name: str, field: str, value: object, message: str) -> None:
+    (path,) = written(tmp_path, noise_images(1, 8), name)
+    header = open_source(path).header
+    text = json.dumps(json.loads(header.to_json()) | {field: value})
+    del header
+    if path.suffix == ".h5":
+        with h5py.File(path, "a") as file:
+            file.attrs[layout.HDF5_HEADER] = text
+    else:
+        with lmdb.open(str(path), lock=False) as environment, environment.begin(write=True) as transaction:
+            transaction.put(layout.LMDB_HEADER, text.encode())
+    with pytest.raises(InputError, match=message):
+        open_source(path)
+
+
+def test_an_lmdb_of_less_than_one_image_is_refused(tmp_path) -> None:
+    (path,) = written(tmp_path, noise_images(1, 8), "a.lmdb")
+    with lmdb.open(str(path), lock=False) as environment, environment.begin(write=True) as transaction:
+        transaction.put(layout.LMDB_LENGTH, b"-3")
+    with pytest.raises(InputError, match="holds no images"):
+        open_source(path)
 
 
 def not_an_image_source(folder: Path, kind: str) -> Path:
@@ -257,13 +393,16 @@ def test_labels_beside_hdf5(tmp_path) -> None:
     labels = open_source(path).labels
     assert labels is not None
     assert labels.tolist() == [2, 0]
+    np.save(tmp_path / "a-labels.npy", np.array([0, -1]))
+    with pytest.raises(InputError, match="class number -1"):
+        open_source(path)
 
 
 def test_a_store_needs_a_known_suffix(tmp_path) -> None:
-    from pgtools.stores.writing import check_suffixes
+    from pgtools.stores.writing import check_outputs
 
     with pytest.raises(UsageError, match=r"NAME\.lmdb or NAME\.h5"):
-        check_suffixes([tmp_path / "out"])
+        check_outputs([tmp_path / "out"], overwrite=False)
 
 
 def test_a_level_that_is_not_there(tmp_path) -> None:
