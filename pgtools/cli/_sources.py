@@ -20,11 +20,16 @@ def open_images(path: Path, *, count: int | None, seed: int, device: str) -> Ima
         count: how many images a generator is to make.
         seed: of the latents a generator starts from.
         device: where a generator runs: auto, cpu, cuda, cuda:N.
+
+    Raises:
+        InputError: there are no images, or what is left of a run whose config.json is gone.
     """
+    from pgtools.progan.folder import check_no_lost_run
     from pgtools.progan.sampling import holds_generator, open_generator
     from pgtools.runtime.device import resolve_device
-    from pgtools.stores.source import open_source
+    from pgtools.stores.opening import open_source
 
     if holds_generator(path):
         return open_generator(path, count=count, seed=seed, device=resolve_device(device))
+    check_no_lost_run(path)
     return open_source(path)

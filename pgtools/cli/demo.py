@@ -41,9 +41,7 @@ def command(ctx: click.Context, out: Path, overwrite: bool) -> None:
 @command.command(short_help="Draw photographs of faces with exact landmarks.")
 @click.argument("out", type=OUTPUT)
 @click.option("--count", type=click.IntRange(1), default=1000, show_default=True, help="Number of photos.")
-@click.option(
-    "--seed", type=click.IntRange(0), default=0, show_default=True, help="Photo i depends on it and i alone."
-)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Photo i depends on it and i alone.")
 @click.option(
     "--layout",
     type=click.Choice(["wild", "aligned"]),

@@ -45,6 +45,10 @@ def command(
 
     if out is None and sheet is None:
         raise UsageError("There is nothing to write.", hint="Name a folder OUT, or pass --grid FILE.png.")
+    if out is not None and sheet is not None and sheet.resolve().is_relative_to(out.resolve()):
+        raise UsageError(
+            f"--grid {sheet} lies in {out}, which holds nothing but numbered images.", hint="Name another file."
+        )
     if out is not None:
         check_folder(out, overwrite=overwrite)
     if sheet is not None:

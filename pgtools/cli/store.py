@@ -28,7 +28,7 @@ def info(path: Path, as_json: bool) -> None:
     Example:
       pgtools store info celeba-hq.lmdb
     """
-    from pgtools.stores.source import open_source
+    from pgtools.stores.opening import open_source
 
     source = open_source(path)
     facts = {
@@ -64,7 +64,7 @@ def view(path: Path, sheet: Path, count: int, level: int | None, overwrite: bool
     from pgtools.imaging.grid import tile
     from pgtools.imaging.photo import encode_png
     from pgtools.runtime.files import check_writable, written_aside
-    from pgtools.stores.source import open_source
+    from pgtools.stores.opening import open_source
 
     check_writable(sheet, overwrite=overwrite, what="file")
     source = open_source(path)

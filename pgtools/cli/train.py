@@ -50,13 +50,16 @@ def command(
       pgtools train celeba-hq.h5 --out runs/paper --preset paper --device cuda
     """
     from pgtools.progan.trainer import train
-    from pgtools.stores.source import open_source
+    from pgtools.stores.opening import open_source
 
     settings = _settings(run, preset, resume, chosen)
     if dry_run:
         print_json(settings.as_dict())
         return
     source = open_source(store)
+    if not resume:
+        settings.check_resolution(source.resolution)
+        say(preset_description(preset or DEFAULT_PRESET))
     progress = train(source, run, settings, resume=resume, score=_scorer(source, settings))
     result = {"run": str(run), "images": progress.images, "seconds": round(progress.seconds, 1)}
     if as_json:
@@ -71,7 +74,6 @@ def _settings(run: Path, preset: str | None, resume: bool, chosen: dict[str, Any
 
     if resume:
         return resumed_settings(run, chosen, preset=preset)
-    say(preset_description(preset or DEFAULT_PRESET))
     return begin(run, preset or DEFAULT_PRESET, chosen)
 
 

@@ -6,6 +6,7 @@ The defaults are the `compact` preset, so that help shows what happens when noth
 from __future__ import annotations
 
 import dataclasses
+import math
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,8 @@ else:
 
 PRESETS = Path(__file__).with_name("presets.toml")
 DEFAULT_PRESET = "compact"
+# With fewer feature maps at the top level than this, nothing but blur comes out after hours.
+LEAST_WIDTH = 8
 
 
 @dataclass(frozen=True)
@@ -101,6 +104,9 @@ class TrainSettings(Settings):
     log_kimg: float = setting(1.0, help="Between log lines.", low=0.001, unit="kimg")
     grid_kimg: float = setting(3.0, help="Between image grids.", low=0.001, unit="kimg")
     snapshot_kimg: float = setting(3.0, help="Between snapshots, each with a checkpoint.", low=0.001, unit="kimg")
+    checkpoint_minutes: float = setting(
+        15.0, help="Write a checkpoint at least this often too; 0 for with snapshots only.", low=0, unit="minutes"
+    )
     score_images: int = setting(0, help="Score each snapshot by SWD against this many real images; 0 for never.", low=0)
 
     def __post_init__(self) -> None:
@@ -135,6 +141,22 @@ class TrainSettings(Settings):
         shared = {field.name for field in dataclasses.fields(Architecture)} & set(self.as_dict())
         return Architecture(resolution, labels=labels, **{name: getattr(self, name) for name in shared})
 
+    def check_resolution(self, resolution: int) -> None:
+        """Raise UsageError if the networks are too narrow to begin a run at this resolution.
+
+        Raises:
+            UsageError: the top level has fewer than LEAST_WIDTH feature maps.
+        """
+        width = self.architecture(resolution).width(resolution)
+        if width < LEAST_WIDTH:
+            base = math.ceil(LEAST_WIDTH * 2.0 ** ((resolution.bit_length() - 2) * self.fmap_decay))
+            wider = f"--fmap-base {base}" + (f" --fmap-max {LEAST_WIDTH}" if self.fmap_max < LEAST_WIDTH else "")
+            raise UsageError(
+                f"At {resolution}² the networks would have a width of {width}; expected {LEAST_WIDTH} or more "
+                "feature maps.",
+                hint=f"Pass --preset paper, or {wider} or more.",
+            )
+
 
 def by_resolution(text: str, *, option: str) -> dict[int, float]:
     """Return {4: 128, 32: 64} for "4:128,32:64", sorted by resolution.
@@ -147,6 +169,8 @@ def by_resolution(text: str, *, option: str) -> dict[int, float]:
         try:
             level, value = part.split(":")
             resolution, number = int(level), float(value)
+            if not math.isfinite(number):
+                raise ValueError
         except ValueError:
             raise UsageError(f"{option} has {part!r}; expected RESOLUTION:NUMBER, e.g. 4:128,32:64.") from None
         if resolution < 4 or resolution & (resolution - 1) or resolution in table:

@@ -1,6 +1,6 @@
 """A run on disk: what `pgtools train` writes, where, and how the logs stay one line a moment after a crash.
 
-RUN/config.json, log.jsonl, scores.jsonl, grids/, snapshots/, checkpoint.pt: docs/formats.md describes each.
+Their names are in runtime/run_format.py; docs/formats.md describes each.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from pgtools import __version__
 from pgtools.errors import InputError, OutputError, UsageError
 from pgtools.imaging.photo import encode_png
 from pgtools.progan.config import TrainSettings, settings_from
+from pgtools.runtime import run_format as names
 from pgtools.runtime.files import check_writable, write_json, written_aside
+from pgtools.runtime.settings import fits_type
 from pgtools.stores.source import ImageSource
 
-FORMAT = "pgtools-run"
-VERSION = 1
-SNAPSHOT_SUFFIX = ".safetensors"
 # What may differ when a run goes on: none of it changes what a step computes.
-FREE = frozenset({"device", "total_kimg", "score_images"})
+FREE = frozenset({"device", "total_kimg", "score_images", "checkpoint_minutes"})
+_DATA = {"name": str, "resolution": int, "count": int, "fingerprint": str}
 
 
 class RunFolder:
@@ -37,9 +37,9 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.checkpoint = path / "checkpoint.pt"
-        self.log, self.scores = path / "log.jsonl", path / "scores.jsonl"
-        self._config = path / "config.json"
+        self.checkpoint = path / names.CHECKPOINT
+        self.log, self.scores = path / names.LOG, path / names.SCORES
+        self._config = path / names.CONFIG
 
     def check_new(self) -> None:
         """Raise OutputError unless a new run can begin here.
@@ -52,31 +52,55 @@ class RunFolder:
                 f"{self.path} already holds a run.",
                 hint="Pass --resume to go on with it, or name another folder.",
             )
-        if self.path.is_dir() and any(name.name != ".lock" for name in self.path.iterdir()):
+        if self.path.is_dir() and any(file.name != ".lock" for file in self.path.iterdir()):
             raise OutputError(f"{self.path} is not empty.", hint="Name a new folder for the run.")
         check_writable(self.path, overwrite=self.path.is_dir(), what="folder")
 
     def write_config(self, settings: TrainSettings, data: dict[str, Any], parameters: dict[str, int]) -> None:
         """Write config.json: settings, data and sizes of the networks."""
-        head = {"format": FORMAT, "version": VERSION, "pgtools": __version__}
+        head = {"format": names.FORMAT, "version": names.VERSION, "pgtools": __version__}
         write_json(self._config, {**head, "settings": settings.as_dict(), "data": data, "parameters": parameters})
 
     def read_config(self) -> dict[str, Any]:
         """Return config.json.
 
         Raises:
-            InputError: the folder holds no run, or one of another version.
+            InputError: the folder holds no run, or one of another version, or a field is missing or of a wrong type.
         """
         if not is_run(self.path):
-            raise InputError(f"{self.path} holds no run to go on with.", hint="Leave out --resume to begin one.")
+            raise InputError(f"{self.path} holds no run.", hint="Name the folder that `pgtools train` wrote.")
         config: dict[str, Any] = json.loads(self._config.read_text("utf-8"))
-        if config.get("version") != VERSION or not {"settings", "data"} <= set(config):
-            raise InputError(f"{self._config} is damaged, or of another version than {VERSION}.")
+        if config.get("version") != names.VERSION:
+            raise InputError(
+                f"{self._config} has run version {config.get('version')}; this pgtools reads {names.VERSION}."
+            )
+        if fault := _fault(config):
+            raise InputError(f"{self._config} is damaged: {fault}.")
         return config
+
+    def check_not_lost(self) -> None:
+        """Raise InputError if a run without a checkpoint has come further than its beginning.
+
+        The first checkpoint is written before the first log line: without one there is nothing to lose.
+
+        Raises:
+            InputError: there are log lines, scores or snapshots, so the checkpoint got lost.
+        """
+        logged = any(log.is_file() and log.read_text("utf-8").strip() for log in (self.log, self.scores))
+        if not self.checkpoint.exists() and (logged or self.snapshots()):
+            raise InputError(
+                f"{self.checkpoint} is missing, but the run has logs or snapshots; it cannot go on.",
+                hint="Put the checkpoint back, or begin a new run in another folder.",
+            )
 
     def snapshot(self, images: int) -> Path:
         """Return the path of the snapshot after so many images."""
-        return self.path / "snapshots" / f"{images:09d}{SNAPSHOT_SUFFIX}"
+        return self.path / names.SNAPSHOTS / f"{images:09d}{names.SNAPSHOT_SUFFIX}"
+
+    def snapshots(self) -> list[Path]:
+        """Return the snapshots, in the order of training."""
+        folder = self.path / names.SNAPSHOTS
+        return sorted(file for file in folder.glob(f"*{names.SNAPSHOT_SUFFIX}") if file.stem.isdigit())
 
     def find_snapshot(self, images: int | None = None) -> Path:
         """Return the newest snapshot, or the one after so many images.
@@ -85,7 +109,7 @@ class RunFolder:
             InputError: the folder is no run, or there is no such snapshot.
         """
         self.read_config()
-        found = sorted((self.path / "snapshots").glob(f"*{SNAPSHOT_SUFFIX}"))
+        found = self.snapshots()
         if not found:
             raise InputError(f"{self.path} holds no snapshot yet.", hint="Train on with --resume; it writes them.")
         if images is None:
@@ -97,15 +121,27 @@ class RunFolder:
 
     def write_grid(self, name: str, image: NDArray[np.uint8]) -> None:
         """Write grids/NAME.png."""
-        with written_aside(self.path / "grids" / f"{name}.png") as aside:
+        with written_aside(self.path / names.GRIDS / f"{name}.png") as aside:
             aside.write_bytes(encode_png(image))
 
     def append(self, log: Path, line: dict[str, Any]) -> None:
-        """Add one JSON line to a log, on disk when this returns."""
+        """Add one JSON line to a log, on disk when this returns.
+
+        Raises:
+            OutputError: a figure is NaN or infinite, which JSON has no word for.
+        """
+        try:
+            text = json.dumps(line, allow_nan=False)
+        except ValueError:
+            raise OutputError(f"A figure for {log} is not finite; it is not written.") from None
         with log.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+            file.write(text + "\n")
             file.flush()
             os.fsync(file.fileno())
+
+    def is_scored(self, images: int) -> bool:
+        """Return whether scores.jsonl has the snapshot after so many images."""
+        return self.scores.exists() and images in map(_images_in, self.scores.read_text("utf-8").splitlines())
 
     def rewind(self, images: int) -> None:
         """Drop what a killed run wrote after its last checkpoint, which the resumed run will write again."""
@@ -114,18 +150,32 @@ class RunFolder:
                 kept = [line for line in log.read_text("utf-8").splitlines() if _images_in(line) <= images]
                 with written_aside(log) as aside:
                     aside.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
-        for file in self.path.glob(f"snapshots/*{SNAPSHOT_SUFFIX}"):
-            if file.stem.isdigit() and int(file.stem) > images:
+        for file in self.snapshots():
+            if int(file.stem) > images:
                 file.unlink()
 
 
 def is_run(path: Path) -> bool:
     """Return whether `path` is a run folder."""
     try:
-        config = json.loads((path / "config.json").read_text("utf-8"))
+        config = json.loads((path / names.CONFIG).read_text("utf-8"))
     except (OSError, ValueError):
         return False
-    return isinstance(config, dict) and config.get("format") == FORMAT
+    return isinstance(config, dict) and config.get("format") == names.FORMAT
+
+
+def check_no_lost_run(path: Path) -> None:
+    """Raise InputError if a folder holds a run's weights but no config to read them by.
+
+    Raises:
+        InputError: it does; its only image files are contact sheets, which must not be measured.
+    """
+    run = RunFolder(path)
+    if not is_run(path) and (run.checkpoint.is_file() or run.snapshots()):
+        raise InputError(
+            f"{path} holds a run's checkpoint or snapshots, but no readable {names.CONFIG}.",
+            hint=f"Put {names.CONFIG} back, or name a file in {names.SNAPSHOTS}/.",
+        )
 
 
 def begin(run: Path, preset: str, chosen: dict[str, Any]) -> TrainSettings:
@@ -144,14 +194,20 @@ def resumed_settings(run: Path, chosen: dict[str, Any], *, preset: str | None = 
     """Return the settings that a run began with; `chosen` may name another device, length or scoring.
 
     Raises:
-        InputError: the folder holds no run.
+        InputError: the folder holds no run, or its config is damaged.
         UsageError: `chosen` or the preset differ in a field that changes what is computed.
     """
+    if not is_run(run):
+        raise InputError(f"{run} holds no run to go on with.", hint="Leave out --resume to begin one.")
     began = RunFolder(run).read_config()["settings"]
-    names = {field.name for field in dataclasses.fields(TrainSettings)}
-    if set(began) != names:
-        odd = ", ".join(sorted(set(began) ^ names))
-        raise InputError(f"{run}/config.json has other settings than this pgtools knows: {odd}.")
+    known = {field.name for field in dataclasses.fields(TrainSettings)}
+    if set(began) != known:
+        odd = ", ".join(sorted(set(began) ^ known))
+        raise InputError(f"{run / names.CONFIG} has other settings than this pgtools knows: {odd}.")
+    try:
+        TrainSettings(**began)
+    except UsageError as error:
+        raise InputError(f"{run / names.CONFIG} is damaged: {error.message}") from None
     asked = chosen if preset is None else settings_from(preset, chosen).as_dict()
     for name in [name for name in asked if name not in FREE]:
         if asked[name] != began[name]:
@@ -181,6 +237,21 @@ def check_same_data(began: dict[str, Any], now: dict[str, Any]) -> None:
                 f"The run began on data with {name} {began[name]}; {now['name']} has {now[name]}.",
                 hint="Name the store that the run began with.",
             )
+
+
+def _fault(config: dict[str, Any]) -> str:
+    """Return which field of config.json is missing or of a wrong type, "" if none is."""
+    settings, data = config.get("settings"), config.get("data")
+    if not isinstance(settings, dict) or not isinstance(data, dict):
+        return f"{'data' if isinstance(settings, dict) else 'settings'} is no table"
+    known = {field.name for field in dataclasses.fields(TrainSettings)}
+    for name in sorted(known & set(settings)):
+        if not fits_type(TrainSettings, name, settings[name]):
+            return f"settings.{name} is {settings[name]!r}"
+    for name, kind in _DATA.items():
+        if type(data.get(name)) is not kind:
+            return f"data.{name} is {data[name]!r}" if name in data else f"data.{name} is missing"
+    return ""
 
 
 def _images_in(line: str) -> float:

@@ -17,12 +17,13 @@ from pgtools.imaging.conventions import quantise
 from pgtools.imaging.grid import tile
 from pgtools.imaging.photo import encode_png
 from pgtools.progan.checkpoint import Snapshot, read_snapshot
-from pgtools.progan.folder import SNAPSHOT_SUFFIX, RunFolder, is_run
+from pgtools.progan.folder import RunFolder, is_run
 from pgtools.progan.generator import Generator
 from pgtools.progan.layers import enlarge
 from pgtools.progan.legacy import read_legacy
-from pgtools.runtime.files import check_writable, remove, written_aside
+from pgtools.runtime.files import check_writable, written_aside
 from pgtools.runtime.progress import bar
+from pgtools.runtime.run_format import SNAPSHOT_SUFFIX
 from pgtools.runtime.seeds import stream
 from pgtools.stores.source import ImageSource
 
@@ -126,6 +127,10 @@ def _read(path: Path, images: int | None) -> Snapshot:
         return Snapshot(networks.average, networks.lod, images=0)
     if path.suffix == SNAPSHOT_SUFFIX:
         return read_snapshot(path)
+    if path.is_file():
+        known = f"a run folder, a snapshot (*{SNAPSHOT_SUFFIX}) or the authors' pickle (*{LEGACY_SUFFIX})"
+        name = f"the run folder {path.parent}" if is_run(path.parent) else "one of these"
+        raise InputError(f"{path} is no generator; expected {known}.", hint=f"Name {name}.")
     return read_snapshot(RunFolder(path).find_snapshot(images))
 
 
@@ -157,7 +162,6 @@ def write_images(source: ImageSource, folder: Path) -> None:
             for i, image in zip(chunk, source.read(chunk), strict=True):
                 (aside / f"{i:06d}.png").write_bytes(encode_png(np.ascontiguousarray(image.transpose(1, 2, 0))))
             advance(len(chunk))
-        remove(folder)
 
 
 def write_grid(source: ImageSource, file: Path) -> None:

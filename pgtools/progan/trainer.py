@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import math
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ import torch
 
 from pgtools.errors import InputError, PgtoolsError
 from pgtools.imaging.grid import tile
-from pgtools.progan.checkpoint import Snapshot, read_checkpoint, write_checkpoint, write_snapshot
+from pgtools.progan.checkpoint import Snapshot, read_checkpoint, read_snapshot, write_checkpoint, write_snapshot
 from pgtools.progan.config import TrainSettings
 from pgtools.progan.discriminator import Discriminator
 from pgtools.progan.folder import RunFolder, check_same_data, describe
@@ -86,12 +87,16 @@ def train(
 
     Raises:
         OutputError: the run folder exists already, or another process holds it.
-        InputError: the data are not those that the run began with, or its checkpoint is damaged.
+        InputError: the data are not those that the run began with, or its checkpoint is damaged or lost.
         PgtoolsError: the loss is no longer finite, or the run was interrupted; the last checkpoint is kept.
+        UsageError: a new run's networks would be too narrow for images of this size.
     """
     folder, device = RunFolder(run), resolve_device(settings.device)
-    if not resume:
+    if resume:
+        folder.check_not_lost()
+    else:
         folder.check_new()
+        settings.check_resolution(source.resolution)
     total = total_images(source.resolution, settings)
     settings = dataclasses.replace(settings, total_kimg=total / 1000)
     data = describe(source)
@@ -127,6 +132,7 @@ class Trainer:
         self.loss = WganGp(settings.gp_weight, settings.gp_target, settings.drift_weight)
         self.progress = Progress()
         self.optimizers = self._new_optimizers()
+        self._saved = time.monotonic()
         self.parameters = {
             "generator": parameter_count(generator),
             "discriminator": parameter_count(self.networks.discriminator),
@@ -141,7 +147,8 @@ class Trainer:
         """Train until `total` images were shown, writing logs, grids, snapshots and checkpoints on the way."""
         if self.progress.images == 0:
             self._write_reals()
-            self._checkpoint()
+            self._save()
+        self._score_newest()
         with interruptible() as stopped, bar("Training, images", total, done=self.progress.images) as advance:
             while self.progress.images < total:
                 before = self.progress.images
@@ -149,7 +156,7 @@ class Trainer:
                 advance(self.progress.images - before)
                 self._write_due(before, last=self.progress.images >= total)
                 if stopped() and self.progress.images < total:
-                    self._checkpoint()
+                    self._save()
                     raise PgtoolsError(
                         f"Stopped after {self.progress.images / 1000:.1f} of {total / 1000:.1f} kimg.",
                         hint="The checkpoint is written: the same command with --resume goes on from here.",
@@ -185,10 +192,7 @@ class Trainer:
         figures = torch.stack([self._step(stage) for _ in range(self.settings.minibatch_repeats)]).sum(dim=0)
         found = figures.double().tolist()
         if not all(map(math.isfinite, found)):
-            raise PgtoolsError(
-                f"The loss is not finite at {progress.images / 1000:.1f} kimg (lod {stage.lod:.2f}).",
-                hint=f"{self.folder.checkpoint} is the last good state; a lower --learning-rate may help.",
-            )
+            raise self._diverged()
         progress.sums = tuple(a + b for a, b in zip(progress.sums, found, strict=True))
         progress.steps += self.settings.minibatch_repeats
         progress.seconds += time.perf_counter() - began
@@ -217,21 +221,18 @@ class Trainer:
         return Optimizers(adam(self.networks.generator), adam(self.networks.discriminator))
 
     def _write_due(self, before: int, *, last: bool) -> None:
-        """Write what is due at this moment: log line, grid, snapshot with its score, checkpoint."""
+        """Write what is due at this moment: log line, grid, snapshot, checkpoint, score."""
         now, settings = self.progress.images, self.settings
         if last or crossed(before, now, settings.log_kimg):
             self._log()
         if last or crossed(before, now, settings.grid_kimg):
             count = grid_count(self.resolution)
-            self.folder.write_grid(f"fakes-{now:09d}", tile(self._images(count).read(range(count))))
+            self.folder.write_grid(f"fakes-{now:09d}", tile(self._images(self._snapshot(), count).read(range(count))))
         if last or crossed(before, now, settings.snapshot_kimg):
-            snapshot = Snapshot(self.networks.average, self.stage.lod, now)
-            write_snapshot(self.folder.snapshot(now), snapshot)
-            if self.score is not None:
-                result = self.score(self._images(settings.score_images)).as_dict()
-                line = {"images": now, "kimg": now / 1000, "result": result}
-                self.folder.append(self.folder.scores, line)
-            self._checkpoint()
+            self._save(snapshot=True)
+            self._score_newest()
+        elif settings.checkpoint_minutes and time.monotonic() - self._saved >= 60 * settings.checkpoint_minutes:
+            self._save()
 
     def _log(self) -> None:
         stage, progress = self.stage, self.progress
@@ -252,19 +253,47 @@ class Trainer:
         progress.sums, progress.steps = (0.0,) * len(FIGURES), 0
         progress.since_images, progress.since_seconds = progress.images, progress.seconds
 
-    def _images(self, count: int) -> GeneratorSource:
-        """The averaged generator's images, those of `pgtools generate` with the same seed."""
-        snapshot = Snapshot(self.networks.average, self.stage.lod, self.progress.images)
+    def _score_newest(self) -> None:
+        """Score the newest snapshot, unless it is: the last sitting may have ended before it was.
+
+        It is read from its file, as the checkpoint may be of a later moment. A score that fails costs no training.
+        """
+        snapshots = self.folder.snapshots()
+        if self.score is None or not snapshots or self.folder.is_scored(int(snapshots[-1].stem)):
+            return
+        try:
+            snapshot = read_snapshot(snapshots[-1])
+            result = self.score(self._images(snapshot, self.settings.score_images)).as_dict()
+            line = {"images": snapshot.images, "kimg": snapshot.images / 1000, "result": result}
+            self.folder.append(self.folder.scores, line)
+        except (PgtoolsError, RuntimeError) as error:  # CUDA out of memory is a RuntimeError
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            print(f"{snapshots[-1].name} has no score: {reason}", file=sys.stderr)
+
+    def _images(self, snapshot: Snapshot, count: int) -> GeneratorSource:
+        """A generator's images, those of `pgtools generate` with the same seed."""
         name, seed = str(self.folder.path), self.settings.seed
         return GeneratorSource(snapshot, name=name, count=count, seed=seed, device=self.device)
+
+    def _snapshot(self) -> Snapshot:
+        return Snapshot(self.networks.average, self.stage.lod, self.progress.images)
 
     def _write_reals(self) -> None:
         count = min(grid_count(self.resolution), len(self.source))
         chosen = stream(self.settings.seed, "grid").permutation(len(self.source))[:count]
         self.folder.write_grid("reals", tile(self.source.read(chosen.tolist())))
 
-    def _checkpoint(self) -> None:
+    def _save(self, *, snapshot: bool = False) -> None:
+        """Write a checkpoint, after a snapshot if asked for; weights that are not finite never replace a good one.
+
+        The losses are those from before the last optimizer step, so they do not vouch for the weights.
+        """
         networks, optimizers = self.networks, self.optimizers
+        parts = (networks.generator, networks.discriminator, networks.average)
+        if not all(bool(torch.isfinite(weights).all()) for part in parts for weights in part.parameters()):
+            raise self._diverged()
+        if snapshot:
+            write_snapshot(self.folder.snapshot(self.progress.images), self._snapshot())
         state = {
             "networks": {
                 name: getattr(networks, name).state_dict() for name in ("generator", "discriminator", "average")
@@ -273,3 +302,10 @@ class Trainer:
             "progress": dataclasses.asdict(self.progress),
         }
         write_checkpoint(self.folder.checkpoint, state)
+        self._saved = time.monotonic()
+
+    def _diverged(self) -> PgtoolsError:
+        return PgtoolsError(
+            f"The loss is not finite at {self.progress.images / 1000:.1f} kimg (lod {self.stage.lod:.2f}).",
+            hint=f"{self.folder.checkpoint} is the last good state; a lower --learning-rate may help.",
+        )

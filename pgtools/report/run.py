@@ -14,10 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pgtools.errors import InputError, PgtoolsError
+from pgtools.runtime import run_format as names
 from pgtools.runtime.results import MetricResult, result_from_dict
 
-FORMAT = "pgtools-run"
-VERSION = 1
 T = TypeVar("T")
 
 
@@ -85,10 +84,10 @@ def read_run(folder: Path) -> Run:
     """
     config = _read_config(folder)
     notes: list[str] = []
-    ticks = _read_lines(folder / "log.jsonl", _tick, notes, "no training curves")
-    scores = _read_lines(folder / "scores.jsonl", _score, notes, "no scores during training")
-    grids = _numbered(folder / "grids", "fakes-*.png")
-    reals = folder / "grids" / "reals.png"
+    ticks = _read_lines(folder / names.LOG, _tick, notes, "no training curves")
+    scores = _read_lines(folder / names.SCORES, _score, notes, "no scores during training")
+    grids = _numbered(folder / names.GRIDS, f"{names.FAKES}*.png")
+    reals = folder / names.GRIDS / f"{names.REALS}.png"
     if not grids:
         notes.append("grids/ holds no generated images.")
     if not reals.is_file():
@@ -102,13 +101,13 @@ def read_run(folder: Path) -> Run:
         scores=scores,
         grids=grids,
         reals=reals if reals.is_file() else None,
-        snapshots=[path for _, path in _numbered(folder / "snapshots", "*.safetensors")],
+        snapshots=[path for _, path in _numbered(folder / names.SNAPSHOTS, f"*{names.SNAPSHOT_SUFFIX}")],
         notes=notes,
     )
 
 
 def _read_config(folder: Path) -> dict[str, Any]:
-    path = folder / "config.json"
+    path = folder / names.CONFIG
     hint = "Name the folder that `pgtools train` wrote."
     try:
         value = json.loads(path.read_text("utf-8"))
@@ -116,10 +115,10 @@ def _read_config(folder: Path) -> dict[str, Any]:
         raise InputError(f"{path}: cannot be read ({error.strerror}).", hint=hint) from None
     except ValueError as error:
         raise InputError(f"{path} is not JSON ({error}).", hint=hint) from None
-    if not isinstance(value, dict) or value.get("format") != FORMAT:
+    if not isinstance(value, dict) or value.get("format") != names.FORMAT:
         raise InputError(f"{path} is not the config of a training run.", hint=hint)
-    if value.get("version") != VERSION:
-        raise InputError(f"{path} has run version {value.get('version')}; this pgtools reads {VERSION}.")
+    if value.get("version") != names.VERSION:
+        raise InputError(f"{path} has run version {value.get('version')}; this pgtools reads {names.VERSION}.")
     return value
 
 

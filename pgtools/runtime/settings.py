@@ -6,6 +6,7 @@ Command options, presets, the run folder's `config.json` and the generated help 
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from typing import Any, get_args, get_type_hints
 
@@ -51,6 +52,14 @@ def value_type(cls: type[Settings], name: str) -> type:
     return found
 
 
+def fits_type(cls: type[Settings], name: str, value: Any) -> bool:
+    """Return whether a value read from JSON has the type of a field; a whole number may stand for a float."""
+    hint = get_type_hints(cls)[name]
+    kinds = get_args(hint) or (hint,)
+    # The type itself, since to isinstance a bool is an int.
+    return type(value) in kinds or (type(value) is int and float in kinds)
+
+
 def _check(field: dataclasses.Field[Any], value: Any) -> None:
     low, high, choices = (field.metadata.get(key) for key in ("low", "high", "choices"))
     option = "--" + field.name.replace("_", "-")
@@ -58,11 +67,15 @@ def _check(field: dataclasses.Field[Any], value: Any) -> None:
         return
     if choices and value not in choices:
         raise UsageError(f"{option} is {value!r}; expected one of {', '.join(choices)}.")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise UsageError(f"{option} is {value}; expected {_range_text(low, high)}, finite.")
     if (low is not None and not value >= low) or (high is not None and not value <= high):
         raise UsageError(f"{option} is {value}; expected {_range_text(low, high)}.")
 
 
 def _range_text(low: float | None, high: float | None) -> str:
+    if low is None and high is None:
+        return "a number"
     if high is None:
         return f"{low:g} or more"
     if low is None:

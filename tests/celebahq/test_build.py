@@ -22,7 +22,7 @@ from pgtools.celebahq.worker import crop_path
 from pgtools.demo.faces import write_faces
 from pgtools.errors import InputError, MissingModelError, OutputError, UsageError
 from pgtools.imaging.photo import read_photo
-from pgtools.stores.source import open_source
+from pgtools.stores.opening import open_source
 from tests.pictures import astronaut, jpeg
 
 SMALL = {"resolution": 32, "workers": 1}

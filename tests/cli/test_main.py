@@ -88,7 +88,7 @@ def test_a_fault_of_pgtools_says_so(pgtools, monkeypatch) -> None:
     def broken(path):
         raise RuntimeError("boom")
 
-    monkeypatch.setattr("pgtools.stores.source.open_source", broken)
+    monkeypatch.setattr("pgtools.stores.opening.open_source", broken)
     outcome = pgtools("store", "info", ".")
     assert outcome.code == 1
     assert "RuntimeError: boom" in outcome.err

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-TINY = ["--stable-kimg", 0.1, "--fade-kimg", 0.1, "--total-kimg", 0.7, "--fmap-base", 32, "--fmap-max", 8, "--latent", 8]
+TINY = ["--stable-kimg", 0.1, "--fade-kimg", 0.1, "--total-kimg", 0.7]
+TINY += ["--fmap-base", 64, "--fmap-max", 8, "--latent", 8]
 OFTEN = ["--snapshot-kimg", 0.2, "--grid-kimg", 0.3, "--log-kimg", 0.1, "--score-images", 20, "--device", "cpu"]
 
 
@@ -59,7 +60,9 @@ def test_a_store_and_its_twin_in_hdf5_score_the_same(folder, pgtools) -> None:
     pgtools("demo", "faces", photos, "--count", 12, "--layout", "aligned", "--workers", 1)
     pgtools("build-celebahq", photos, folder / "two.lmdb", folder / "two.h5", "--resolution", 16, "--workers", 1)
     fakes = folder / "two-fakes"
-    pgtools("demo", "faces", photos.with_name("other"), "--count", 12, "--seed", 5, "--layout", "aligned", "--workers", 1)
+    pgtools(
+        "demo", "faces", photos.with_name("other"), "--count", 12, "--seed", 5, "--layout", "aligned", "--workers", 1
+    )
     pgtools("build-celebahq", photos.with_name("other"), fakes.with_suffix(".h5"), "--resolution", 16, "--workers", 1)
     one, two = (
         json.loads(pgtools("swd", folder / f"two.{kind}", fakes.with_suffix(".h5"), "--device", "cpu", "--json").out)

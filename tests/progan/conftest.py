@@ -18,7 +18,7 @@ from tests.pictures import smooth_images
 # 4² until 32 images, fading to 8² until 96, 8² until 128, fading to 16² until 192, then 16².
 TINY: dict[str, Any] = {
     "latent": 8,
-    "fmap_base": 32,
+    "fmap_base": 64,
     "fmap_max": 8,
     "stable_kimg": 0.032,
     "fade_kimg": 0.064,

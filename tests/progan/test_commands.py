@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pgtools.imaging.photo import read_photo
+from pgtools.imaging.photo import encode_png, read_photo
 from pgtools.progan.sampling import open_generator
 from tests.progan.conftest import tiny_options
 
@@ -19,7 +20,6 @@ Run = Callable[..., Any]
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A trained run folder, made by the command."""
     from pgtools.cli import run as call
-    from pgtools.imaging.photo import encode_png
     from tests.pictures import smooth_images
 
     folder = tmp_path_factory.mktemp("run")
@@ -60,7 +60,8 @@ def test_train_refuses_before_it_reads_images(pgtools: Run, tmp_path: Path) -> N
     assert "not empty" in refused.err
     missing = pgtools("train", tmp_path / "missing", "--out", tmp_path / "run")
     assert (missing.code, "does not exist" in missing.err) == (1, True)
-    assert pgtools("train", tmp_path, "--out", tmp_path / "run", "--minibatch", "4:7").code == 2
+    wrong = pgtools("train", tmp_path, "--out", tmp_path / "run", "--minibatch", "4:7")
+    assert (wrong.code, "minutes on a CPU" in wrong.err) == (2, False)
     assert not (tmp_path / "run").exists()
 
 
@@ -68,6 +69,21 @@ def test_train_refuses_more_score_images_than_there_are(pgtools: Run, folder: Pa
     refused = pgtools("train", folder, "--out", tmp_path / "run", *tiny_options(score_images=21))
     assert refused.code == 1
     assert "20 images; 21 were asked for" in refused.err
+    assert not (tmp_path / "run").exists()
+
+
+def test_train_refuses_too_narrow_a_network_before_it_reads_the_data(
+    pgtools: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pgtools.stores.folder import ImageFolder
+
+    (tmp_path / "large").mkdir()
+    (tmp_path / "large" / "0.png").write_bytes(encode_png(np.zeros((128, 128, 3), np.uint8)))
+    monkeypatch.setattr(ImageFolder, "fingerprint", None)
+    refused = pgtools("train", tmp_path / "large", "--out", tmp_path / "run", "--score-images", 1)
+    assert (refused.code, "minutes on a CPU" in refused.err) == (2, False)
+    assert "At 128² the networks would have a width of 4" in refused.err
+    assert "--preset paper, or --fmap-base 512" in refused.err
     assert not (tmp_path / "run").exists()
 
 
@@ -96,6 +112,13 @@ def test_generate_tiles_a_grid(pgtools: Run, run: Path, tmp_path: Path) -> None:
     assert read_photo(sheet).shape == (2 * 16, 3 * 16, 3)
 
 
+@pytest.mark.parametrize("sheet", ["fakes/grid.png", "fakes/deep/grid.png", "fakes", "fakes/../fakes/grid.png"])
+def test_a_grid_that_the_folder_would_replace_is_refused(pgtools: Run, run: Path, tmp_path: Path, sheet: str) -> None:
+    refused = pgtools("generate", run, tmp_path / "fakes", "--count", 2, "--grid", tmp_path / sheet)
+    assert (refused.code, "--grid" in refused.err) == (2, True)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_generate_takes_any_snapshot(pgtools: Run, run: Path, tmp_path: Path) -> None:
     early, late = tmp_path / "early.png", tmp_path / "late.png"
     assert pgtools("generate", run, "--grid", early, "--count", 1, "--snapshot", 64).code == 0
@@ -109,6 +132,10 @@ def test_generate_says_what_is_wrong(pgtools: Run, run: Path, tmp_path: Path) ->
     assert pgtools("generate", run).code == 2
     foreign = pgtools("generate", tmp_path, tmp_path / "out")
     assert (foreign.code, "holds no run" in foreign.err) == (1, True)
+    checkpoint = pgtools("generate", run / "checkpoint.pt", tmp_path / "out")
+    assert (checkpoint.code, "--resume" in checkpoint.err + foreign.err) == (1, False)
+    assert "checkpoint.pt is no generator" in checkpoint.err
+    assert f"Name the run folder {run}" in checkpoint.err
     (tmp_path / "file").write_text("x")
     kept = pgtools("generate", run, "--overwrite", tmp_path / "file")
     assert (kept.code, (tmp_path / "file").read_text()) == (1, "x")
@@ -122,6 +149,24 @@ def test_overwriting_removes_nothing_but_generated_images(pgtools: Run, run: Pat
     assert refused.code == 1
     assert "thesis.txt" in refused.err
     assert (out / "thesis.txt").exists()
+
+
+@pytest.mark.parametrize("text", [None, "[]", '{"format": "pgtools-'])
+@pytest.mark.parametrize("left", ["checkpoint.pt", "snapshots"])
+def test_a_run_without_its_config_is_no_folder_of_images(
+    pgtools: Run, run: Path, tmp_path: Path, text: str | None, left: str
+) -> None:
+    broken = Path(shutil.copytree(run, tmp_path / "broken"))
+    (broken / "config.json").unlink()
+    if text is not None:
+        (broken / "config.json").write_text(text)
+    if left == "snapshots":
+        (broken / "checkpoint.pt").unlink()
+    else:
+        shutil.rmtree(broken / "snapshots")
+    refused = pgtools("msssim", broken, "--device", "cpu")
+    assert (refused.code, refused.out) == (1, "")
+    assert "no readable config.json" in refused.err
 
 
 def test_metrics_take_a_run(pgtools: Run, run: Path) -> None:

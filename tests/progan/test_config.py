@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from pgtools.errors import UsageError
@@ -11,7 +13,7 @@ def test_a_table_is_read_in_any_order() -> None:
     assert by_resolution("", option="--x") == {}
 
 
-@pytest.mark.parametrize("text", ["4", "4:a", "5:16", "2:16", "4:16,4:8", "4:16:3", ":"])
+@pytest.mark.parametrize("text", ["4", "4:a", "5:16", "2:16", "4:16,4:8", "4:16:3", ":", "4:nan", "4:16,8:inf"])
 def test_a_wrong_table_is_named(text: str) -> None:
     with pytest.raises(UsageError, match="--minibatch"):
         TrainSettings(minibatch=text)
@@ -27,6 +29,8 @@ def test_a_wrong_table_is_named(text: str) -> None:
         ("learning_rate_from", "64:-1", "above 0"),
         ("gp_target", 0.0, "--gp-target"),
         ("ema", 1.0, "--ema"),
+        ("gp_weight", math.inf, "--gp-weight is inf; expected 0 or more, finite"),
+        ("total_kimg", math.nan, "--total-kimg is nan"),
     ],
 )
 def test_what_cannot_train_is_refused_at_once(field: str, value: object, message: str) -> None:
@@ -42,6 +46,22 @@ def test_a_minibatch_below_the_group_is_one_group() -> None:
 def test_phases_of_no_length_are_refused() -> None:
     with pytest.raises(UsageError, match="both 0"):
         TrainSettings(stable_kimg=0, fade_kimg=0)
+
+
+def test_networks_too_narrow_for_the_images_are_refused() -> None:
+    compact, paper = TrainSettings(), settings_from("paper", {})
+    compact.check_resolution(64)
+    paper.check_resolution(1024)
+    for resolution, width, base in ((128, 4, 512), (1024, 1, 4096)):
+        with pytest.raises(UsageError, match=rf"{resolution}² .* width of {width};") as caught:
+            compact.check_resolution(resolution)
+        assert caught.value.hint == f"Pass --preset paper, or --fmap-base {base} or more."
+        TrainSettings(fmap_base=base).check_resolution(resolution)
+        with pytest.raises(UsageError):
+            TrainSettings(fmap_base=base - 1).check_resolution(resolution)
+    with pytest.raises(UsageError) as caught:
+        TrainSettings(fmap_max=4).check_resolution(16)
+    assert "--fmap-max 8" in caught.value.hint
 
 
 def test_presets_are_complete_and_described() -> None:

@@ -10,7 +10,8 @@ from pgtools.errors import InputError
 from pgtools.progan.checkpoint import Snapshot, write_snapshot
 from pgtools.progan.config import Architecture
 from pgtools.progan.generator import Generator
-from pgtools.progan.sampling import GeneratorSource, grid_count, images_of, latents_of, open_generator
+from pgtools.progan.sampling import GeneratorSource, grid_count, images_of, latents_of, open_generator, write_images
+from pgtools.runtime import files
 
 GENERATOR = Generator(Architecture(32, latent=8, fmap_base=128, fmap_max=16), seed=1).eval()
 
@@ -76,6 +77,16 @@ def test_a_generator_wants_a_count(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         open_generator(file, count=None)
     assert caught.value.hint == "Pass --num-images N."
+
+
+def test_images_stay_until_others_are_in_their_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "fakes"
+    write_images(images(count=3), folder)
+    monkeypatch.setattr(files, "_swap_in", None)  # whatever fails in the last moment
+    with pytest.raises(TypeError):
+        write_images(images(count=2), folder)
+    assert [file.name for file in tmp_path.iterdir()] == ["fakes"]
+    assert len(list(folder.iterdir())) == 3
 
 
 @pytest.mark.shared

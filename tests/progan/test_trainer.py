@@ -16,6 +16,7 @@ import torch
 
 from pgtools.errors import InputError, OutputError, PgtoolsError, UsageError
 from pgtools.imaging.photo import read_photo
+from pgtools.progan import trainer
 from pgtools.progan.checkpoint import read_checkpoint, read_snapshot
 from pgtools.progan.config import TrainSettings
 from pgtools.progan.folder import RunFolder, begin, resumed_settings
@@ -54,9 +55,7 @@ def assert_same_run(one: Path, other: Path) -> None:
     torch.testing.assert_close(first["optimizers"], second["optimizers"], rtol=0, atol=0)
     assert first["progress"] == second["progress"]
     assert timeless(one / "log.jsonl") == timeless(other / "log.jsonl")
-    assert [line["images"] for line in lines(one / "scores.jsonl")] == [
-        line["images"] for line in lines(other / "scores.jsonl")
-    ]
+    assert lines(one / "scores.jsonl") == lines(other / "scores.jsonl")
     for pattern in ("snapshots/*", "grids/*"):
         names = sorted(file.name for file in one.glob(pattern))
         assert names == sorted(file.name for file in other.glob(pattern))
@@ -144,8 +143,12 @@ def resumed_or(run: Path, settings: TrainSettings) -> TrainSettings:
     return resumed_settings(run, {}) if run.exists() else settings
 
 
-def test_killed_and_resumed_mid_fade_is_the_same_run(tmp_path: Path, source: Pictures, uninterrupted: Path) -> None:
-    # Killed where the snapshot at 128 images is scored: written, but without the checkpoint that goes with it.
+@pytest.mark.parametrize("moment", ["checkpoint", "score"])
+def test_killed_and_resumed_mid_fade_is_the_same_run(
+    tmp_path: Path, source: Pictures, uninterrupted: Path, moment: str
+) -> None:
+    # Killed at lod 1.5, either way: with a snapshot at 128 images but no checkpoint of then, so that the one at 64
+    # is the last; or with both at 64, but not the score.
     program = f"""
 import os, signal, sys
 import torch
@@ -153,19 +156,27 @@ from pathlib import Path
 from tests.pictures import smooth_images
 from tests.progan.conftest import TINY, Pictures
 from tests.progan.test_trainer import score
+from pgtools.progan import trainer
 from pgtools.progan.config import TrainSettings
-from pgtools.progan.trainer import train
 
 torch.set_num_threads({torch.get_num_threads()})
-def killing(images):
-    if (Path(sys.argv[1]) / "snapshots" / "000000128.safetensors").exists():
+run, moment, write = Path(sys.argv[1]), sys.argv[2], trainer.write_checkpoint
+def killed_at_checkpoint(path, state):
+    if (run / "snapshots" / "000000128.safetensors").exists():
         os.kill(os.getpid(), signal.SIGKILL)
-    return score(images)
-train(Pictures(smooth_images(20, 16)), Path(sys.argv[1]), TrainSettings(**TINY), score=killing)
+    write(path, state)
+def killed_at_score(images):
+    os.kill(os.getpid(), signal.SIGKILL)
+if moment == "checkpoint":
+    trainer.write_checkpoint = killed_at_checkpoint
+trainer.train(
+    Pictures(smooth_images(20, 16)), run, TrainSettings(**TINY), score=killed_at_score if moment == "score" else score
+)
 """
     run = tmp_path / "killed"
     root = Path(__file__).parents[2]
-    done = subprocess.run([sys.executable, "-c", program, str(run)], cwd=root, capture_output=True, text=True)
+    words = [sys.executable, "-c", program, str(run), moment]
+    done = subprocess.run(words, cwd=root, capture_output=True, text=True)
     assert done.returncode == -signal.SIGKILL, done.stderr
     assert read_checkpoint(run / "checkpoint.pt")["progress"]["images"] == 64  # lod 1.5
     with (run / "log.jsonl").open("a") as log:
@@ -277,6 +288,139 @@ def test_a_crash_before_the_first_checkpoint_is_no_loss(
     folder.write_config(tiny, json.loads((uninterrupted / "config.json").read_text())["data"], {})
     train(source, run, resumed_settings(run, {}), resume=True, score=score)
     assert_same_run(run, uninterrupted)
+
+
+def test_a_checkpoint_by_the_clock_changes_nothing(
+    tmp_path: Path, source: Pictures, tiny: TrainSettings, uninterrupted: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, sane, calls = tmp_path / "often", trainer.generator_step, iter(range(1000))
+
+    def failing(*words: Any, **named: Any) -> torch.Tensor:
+        if next(calls) == 13:  # in the update that begins at 96 images
+            raise KeyboardInterrupt
+        return sane(*words, **named)
+
+    monkeypatch.setattr(trainer, "generator_step", failing)
+    settings = dataclasses.replace(tiny, checkpoint_minutes=1e-9)
+    with pytest.raises(KeyboardInterrupt):
+        train(source, run, settings, score=score)
+    assert read_checkpoint(run / "checkpoint.pt")["progress"]["images"] == 96
+    assert [file.stem for file in RunFolder(run).snapshots()] == ["000000064"]
+    train(source, run, resumed_settings(run, {"checkpoint_minutes": 0.0}), resume=True, score=score)
+    assert_same_run(run, uninterrupted)
+
+
+@pytest.mark.parametrize(("minutes", "times"), [(0.0, 2), (1.0, 6), (100.0, 2)])
+def test_a_checkpoint_is_due_by_the_clock(
+    tmp_path: Path, tiny: TrainSettings, monkeypatch: pytest.MonkeyPatch, minutes: float, times: int
+) -> None:
+    written, clock = [], iter(range(0, 1_000_000, 61))
+    monkeypatch.setattr(trainer, "write_checkpoint", lambda path, state: written.append(state["progress"]["images"]))
+    monkeypatch.setattr(trainer.time, "monotonic", lambda: next(clock))
+    flat = Pictures(np.zeros((4, 3, 4, 4), np.uint8))
+    settings = dataclasses.replace(tiny, total_kimg=0.08, snapshot_kimg=9.0, checkpoint_minutes=minutes)
+    train(flat, tmp_path / "run", settings)
+    assert written == [0, 16, 32, 48, 64, 80][:: 5 if times == 2 else 1]
+
+
+def test_weights_that_are_not_finite_replace_no_good_checkpoint(
+    tmp_path: Path, source: Pictures, tiny: TrainSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The last step before 64 images breaks the weights: every loss until then is finite.
+    sane, calls = trainer.generator_step, iter(range(1000))
+
+    def breaking(networks: trainer.Networks, *words: Any, **named: Any) -> torch.Tensor:
+        figure = sane(networks, *words, **named)
+        if next(calls) == 7:
+            next(networks.discriminator.parameters()).data.view(-1)[0] = float("inf")
+        return figure
+
+    monkeypatch.setattr(trainer, "generator_step", breaking)
+    with pytest.raises(PgtoolsError, match=r"not finite at 0\.1 kimg") as caught:
+        train(source, tmp_path / "run", tiny)
+    assert "last good state" in caught.value.hint
+    assert read_checkpoint(tmp_path / "run" / "checkpoint.pt")["progress"]["images"] == 0
+    assert not RunFolder(tmp_path / "run").snapshots()
+
+
+@pytest.mark.parametrize(
+    "fault", [torch.OutOfMemoryError("CUDA out of memory\nmore"), InputError("Too few images."), float("nan")]
+)
+def test_a_score_that_fails_is_told_and_made_up_for(
+    tmp_path: Path,
+    source: Pictures,
+    tiny: TrainSettings,
+    uninterrupted: Path,
+    capsys: pytest.CaptureFixture[str],
+    fault: Exception | float,
+) -> None:
+    def failing(images: ImageSource) -> MetricResult:
+        if isinstance(fault, Exception):
+            raise fault
+        return MetricResult("mean", "lower", {"value": fault})
+
+    run = tmp_path / "run"
+    assert train(source, run, dataclasses.replace(tiny, total_kimg=0.064), score=failing).images == 64
+    told = capsys.readouterr().err
+    reason = str(fault).splitlines()[0] if isinstance(fault, Exception) else "not finite"
+    assert "000000064.safetensors has no score" in told and reason in told
+    assert read_checkpoint(run / "checkpoint.pt")["progress"]["images"] == 64
+    assert not (run / "scores.jsonl").exists()
+    train(source, run, resumed_settings(run, {}), resume=True, score=score)
+    assert lines(run / "scores.jsonl") == lines(uninterrupted / "scores.jsonl")[:1]
+
+
+@pytest.mark.parametrize("kept", ["log.jsonl", "scores.jsonl", "snapshots"])
+def test_a_run_whose_checkpoint_is_lost_is_not_begun_again(
+    tmp_path: Path, source: Pictures, uninterrupted: Path, kept: str
+) -> None:
+    (uninterrupted / "checkpoint.pt").unlink()
+    for name in {"log.jsonl", "scores.jsonl"} - {kept}:
+        (uninterrupted / name).unlink()
+    if kept != "snapshots":
+        shutil.rmtree(uninterrupted / "snapshots")
+    before = {file: file.read_bytes() for file in uninterrupted.rglob("*") if file.is_file()}
+    with pytest.raises(InputError, match=r"checkpoint\.pt is missing"):
+        train(source, uninterrupted, resumed_settings(uninterrupted, {}), resume=True)
+    assert {file: file.read_bytes() for file in uninterrupted.rglob("*") if file.is_file()} == before
+
+
+@pytest.mark.parametrize(
+    ("table", "field", "value", "message"),
+    [
+        ("settings", "seed", "x", r"settings\.seed is 'x'"),
+        ("settings", "mirror", 1, r"settings\.mirror is 1"),
+        ("settings", "latent", True, r"settings\.latent is True"),
+        ("settings", "ema", None, r"settings\.ema is None"),
+        ("settings", "latent", 0, r"--latent is 0"),
+        ("data", "fingerprint", 7, r"data\.fingerprint is 7"),
+        ("data", "count", None, r"data\.count is None"),
+        ("settings", None, [], "settings is no table"),
+        ("data", None, {}, r"data\.name is missing"),
+        ("data", None, None, "data is no table"),
+    ],
+)
+def test_a_damaged_config_is_named(
+    uninterrupted: Path, table: str, field: str | None, value: object, message: str
+) -> None:
+    file = uninterrupted / "config.json"
+    config = json.loads(file.read_text())
+    if field is None:
+        config[table] = value
+    else:
+        config[table][field] = value
+    file.write_text(json.dumps(config))
+    with pytest.raises(InputError, match=rf"config\.json is damaged: {message}"):
+        resumed_settings(uninterrupted, {})
+
+
+def test_too_narrow_a_network_is_refused_before_the_data_are_read(
+    tmp_path: Path, source: Pictures, tiny: TrainSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Pictures, "read_top", None)
+    with pytest.raises(UsageError, match="width of 4"):
+        train(source, tmp_path / "run", dataclasses.replace(tiny, fmap_base=32))
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.gpu

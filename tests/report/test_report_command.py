@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from pgtools.runtime.results import MetricResult
 
 MakeRun = Callable[..., Path]
@@ -22,6 +24,19 @@ def test_the_page_goes_into_the_run_or_where_it_is_told(pgtools: Command, make_r
     assert pgtools("report", folder, "--out", tmp_path / "page.html", "--title", "Faces").code == 0
     assert (tmp_path / "page.html").read_bytes() == first.replace(b">run</", b">Faces</")
     assert pgtools("report", folder).code == 0
+
+
+def test_the_page_replaces_a_page_but_no_folder(
+    pgtools: Command, make_run: MakeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, kept = make_run(), tmp_path / "kept"
+    kept.mkdir()
+    (kept / "thesis.txt").write_text("x")
+    monkeypatch.chdir(tmp_path)
+    for out in (".", kept, ".."):
+        refused = pgtools("report", folder, "--out", out)
+        assert (refused.code, "is a folder" in refused.err) == (1, True), refused.err
+    assert (kept / "thesis.txt").read_text() == "x"
 
 
 def test_results_and_the_nearest_preset_are_in_the_page(pgtools: Command, make_run: MakeRun, tmp_path: Path) -> None:

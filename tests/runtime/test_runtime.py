@@ -1,13 +1,16 @@
 import dataclasses
 import json
+import math
 import os
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+import torch
 
 from pgtools.errors import InputError, OutputError, UsageError
+from pgtools.runtime.device import resolve_device
 from pgtools.runtime.files import (
     check_free_space,
     check_writable,
@@ -19,7 +22,7 @@ from pgtools.runtime.files import (
 from pgtools.runtime.journal import Journal
 from pgtools.runtime.results import MetricResult, read_result
 from pgtools.runtime.seeds import integer_seed, stream
-from pgtools.runtime.settings import Settings, setting, value_type
+from pgtools.runtime.settings import Settings, fits_type, setting, value_type
 from pgtools.runtime.workers import map_unordered
 
 
@@ -128,17 +131,50 @@ class Example(Settings):
 
     count: int = setting(3, low=1, high=9, help="A count.")
     kind: str | None = setting(None, choices=("a", "b"), help="A kind.")
+    share: float = setting(0.5, help="A number without a range.")
 
 
 def test_settings_check_themselves() -> None:
-    assert Example().as_dict() == {"count": 3, "kind": None}
+    assert Example().as_dict() == {"count": 3, "kind": None, "share": 0.5}
     assert (value_type(Example, "count"), value_type(Example, "kind")) == (int, str)
     with pytest.raises(UsageError, match="--count is 0; expected 1 to 9"):
         Example(count=0)
     with pytest.raises(UsageError, match="expected 1 to 9"):
         Example(count=float("nan"))  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="--share is inf; expected a number, finite"):
+        Example(share=math.inf)
+    with pytest.raises(UsageError, match="--share is nan; expected a number, finite"):
+        Example(share=math.nan)
     with pytest.raises(UsageError, match="expected one of a, b"):
         Example(kind="c")
+
+
+def test_a_value_from_json_has_the_type_of_its_field() -> None:
+    for name, value in (("count", 2), ("kind", None), ("kind", "a"), ("share", 2), ("share", 0.5)):
+        assert fits_type(Example, name, value)
+    for name, wrong in (
+        ("count", 2.0),
+        ("count", True),
+        ("count", None),
+        ("kind", 1),
+        ("share", "2"),
+        ("share", False),
+    ):
+        assert not fits_type(Example, name, wrong)
+
+
+@pytest.mark.parametrize("name", ["auto", "cuda"])
+def test_cuda_computes_in_whole_float32(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    try:
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
+        assert resolve_device(name).type == "cuda"
+        assert not torch.backends.cuda.matmul.allow_tf32
+        assert not torch.backends.cudnn.allow_tf32
+    finally:
+        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
 
 
 def test_results_survive_json_and_foreign_files_do_not(tmp_path) -> None:
