@@ -17,7 +17,7 @@ $(VENV)/.docs-installed: $(VENV)/.installed
 	touch $@
 
 demo: $(VENV)/.installed
-	$(BIN)/pgtools demo $(DEMO) --overwrite
+	$(BIN)/pgtools demo --out $(DEMO) --overwrite
 
 test: $(VENV)/.installed
 	$(BIN)/python -m pytest
