@@ -79,3 +79,9 @@ def test_no_folder_and_no_photos(tmp_path) -> None:
         find_photos(tmp_path / "none")
     with pytest.raises(InputError, match="no photos"):
         find_photos(tmp_path)
+
+
+def test_file_names_may_hold_spaces(tmp_path) -> None:
+    path = tmp_path / "list.txt"
+    path.write_text(TEXT.replace("000002.jpg", "my holiday 2.jpg"))
+    assert list(read_landmarks(path)) == ["000001.jpg", "my holiday 2.jpg"]

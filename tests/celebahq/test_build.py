@@ -197,6 +197,8 @@ def test_a_kept_crop_that_is_gone_is_made_again(faces, tmp_path, monkeypatch) ->
     settings = BuildSettings(**SMALL, keep=3)
     build(faces, [tmp_path / "whole.lmdb"], settings)
     interrupted_build(faces, tmp_path / "a.lmdb", settings, monkeypatch, after=3)
+    # Stopped as the third chunk of eight came in: the best three of the first two, and this one.
+    assert len(list((tmp_path / "a.lmdb.build/crops").iterdir())) == 3 + 8
     kept = [row["file"] for row in manifest(tmp_path / "whole-manifest.csv") if row["kept"] == "yes"]
     crop_path(tmp_path / "a.lmdb.build/crops", kept[1]).unlink()
     build(faces, [tmp_path / "a.lmdb"], settings)

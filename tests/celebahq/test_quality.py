@@ -55,6 +55,13 @@ def test_more_blur_scores_less(photo) -> None:
     assert scores == sorted(scores, reverse=True)
 
 
+def test_one_direction_scores_little_however_broad_its_spectrum() -> None:
+    rng = np.random.default_rng(0)
+    everywhere = rng.integers(0, 256, (128, 128, 1), dtype=np.uint8).repeat(3, axis=2)
+    stripes = everywhere[:1].repeat(128, axis=0)
+    assert quality_score(stripes) < 0.2 * quality_score(everywhere)
+
+
 @settings(max_examples=10, deadline=None)
 @given(st.integers(0, 99), st.sampled_from([16, 32, 64]))
 def test_mirroring_changes_nothing(seed: int, side: int) -> None:
