@@ -77,7 +77,10 @@ def read_landmarks(path: Path) -> dict[str, NDArray[np.float64]]:
     lines = text.splitlines()
     if path.suffix == ".csv":
         rows: Iterable[tuple[int, list[str]]] = enumerate(csv.reader(lines[1:]), start=2)
-        return dict(_points(path, number, row) for number, row in rows if row)
+        try:
+            return dict(_points(path, number, row) for number, row in rows if row)
+        except csv.Error as error:
+            raise InputError(f"{path}: is no CSV table ({error}).") from None
     if not lines or not lines[0].strip().isdigit():
         raise InputError(f"{path}: line 1 is {lines[0][:40] if lines else ''!r}; expected the number of photos.")
     split = ((number, line.rsplit(None, COORDINATES)) for number, line in enumerate(lines[2:], start=3) if line.strip())

@@ -6,9 +6,11 @@ safely on disk, so killing the build at any moment costs at most the chunks in f
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,7 @@ from pgtools.celebahq.process import Steps
 from pgtools.celebahq.ranking import BestCrops, best_of
 from pgtools.celebahq.settings import BuildSettings
 from pgtools.celebahq.worker import Task, Worker, crop_path
-from pgtools.errors import InputError, MissingModelError, UsageError
+from pgtools.errors import InputError, MissingModelError, OutputError, UsageError
 from pgtools.imaging.photo import read_photo
 from pgtools.models.weights import find
 from pgtools.runtime.files import (
@@ -30,14 +32,16 @@ from pgtools.runtime.files import (
     folder_lock,
     remove,
     sha256_of,
+    write_json,
 )
 from pgtools.runtime.journal import Journal
 from pgtools.runtime.progress import bar, track
 from pgtools.runtime.workers import cpu_count, map_unordered
-from pgtools.stores.writing import check_outputs, estimated_bytes, write_stores
+from pgtools.stores.writing import check_outputs, check_suffixes, estimated_bytes, write_stores
 
 # Photos a worker does between two entries in the journal.
 CHUNK = 8
+JOURNAL = "journal.sqlite"
 # Raised when the same photo and settings give another crop or score: an interrupted build does not mix the two.
 DEFINITION = 1
 # Measured on photographs of faces at 1024².
@@ -79,32 +83,51 @@ def build(root: Path, outputs: Sequence[Path], settings: BuildSettings, *, overw
         MissingModelError: landmarks must be found and the detector's weights are not there.
         OutputError: an output exists, cannot be written, or will not fit on the disk.
     """
+    check_suffixes(outputs)
     manifest = manifest_path(outputs[0])
     work = outputs[0].with_name(f"{outputs[0].name}.build")
-    # Outputs that stand there after a kill in the middle of storing are this build's own.
-    storing = work / "storing"
-    overwrite = overwrite or storing.exists()
-    check_outputs(outputs, overwrite=overwrite)
-    check_writable(manifest, overwrite=overwrite, what="file")
+    _check_work_folder(work)
+    check = partial(_check_outputs, outputs, manifest, work / "storing", overwrite=overwrite)
+    check()
     photos = find_photos(root)
     _check_apart(outputs, photos)
     known = _known_landmarks(photos, settings)
     steps = _load_steps(settings, photos, known)
-    with folder_lock(work), Journal(work / "journal.sqlite", _decisive(photos, settings, steps)) as journal:
+    with folder_lock(work), Journal(work / JOURNAL, _decisive(photos, settings, steps)) as journal:
         _check_space(outputs, work / "crops", photos, settings)
         outcomes, resumed = _process_all(photos, known or {}, steps, settings, work / "crops", journal)
         kept = best_of(outcomes, photos.names, settings.keep)
         if not kept:
             raise InputError(f"None of the {len(photos.names)} photos gave a crop: {_reasons(outcomes)}.")
-        storing.touch()
+        check()  # hours have passed
+        write_json(work / "storing", [str(path.resolve()) for path in (*outputs, manifest)])
         crops = ((name, _read_crop(crop_path(work / "crops", name))) for name in kept)
         images = track(crops, "Storing", total=len(kept))
         write_stores(outputs, images, count=len(kept), resolution=settings.resolution)
         write_manifest(manifest, photos.names, outcomes, kept)
-        finished = work.with_name(f".{work.name}.{os.getpid()}.old")
-        work.rename(finished)
+    finished = work.with_name(f".{work.name}.{os.getpid()}.old")
+    remove(finished)
+    work.rename(finished)
     remove(finished)
     return BuildResult(list(outputs), manifest, len(photos.names), len(kept), _reasons(outcomes), resumed)
+
+
+def _check_work_folder(work: Path) -> None:
+    """What is removed in the end must be a build's and nothing else."""
+    if not work.exists() or (work / JOURNAL).is_file():
+        return
+    if not work.is_dir() or {file.name for file in work.iterdir()} - {".lock"}:
+        raise OutputError(
+            f"{work} is where the build would work, and is no interrupted build.", hint="Name another output."
+        )
+
+
+def _check_outputs(outputs: Sequence[Path], manifest: Path, storing: Path, *, overwrite: bool) -> None:
+    """Outputs that stand there because a build was killed while storing are its own; no others are replaced."""
+    begun = set(json.loads(storing.read_text("utf-8"))) if storing.is_file() else set()
+    for path in outputs:
+        check_outputs([path], overwrite=overwrite or str(path.resolve()) in begun)
+    check_writable(manifest, overwrite=overwrite or str(manifest.resolve()) in begun, what="file")
 
 
 def _check_apart(outputs: Sequence[Path], photos: PhotoSet) -> None:
@@ -212,7 +235,9 @@ def _process_all(
     outcomes = {key: value for key, value in journal.done().items() if states.get(key) == value["state"]}
     resumed = len(outcomes)
     with bar("Cropping", total=len(photos.names), done=resumed) as advance:
-        while todo := _unfinished(outcomes, places, settings.keep):
+        again = True  # what failed in passing gets a second try at the end
+        while todo := _unfinished(outcomes, places, settings.keep) or (again and _passing(outcomes)):
+            again = again and not _passing(outcomes)
             best = BestCrops(settings.keep, places)
             for name in outcomes.keys() - set(todo):
                 best.add(name, outcomes[name])
@@ -226,6 +251,10 @@ def _process_all(
                     best.add(name, outcome)
                 advance(len(finished))
     return outcomes, resumed
+
+
+def _passing(outcomes: dict[str, Outcome]) -> list[str]:
+    return [name for name, outcome in outcomes.items() if outcome.get("passing")]
 
 
 def _unfinished(outcomes: dict[str, Outcome], places: dict[str, Path], keep: int | None) -> list[str]:

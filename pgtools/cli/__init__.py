@@ -90,6 +90,12 @@ def run(words: Sequence[str], *, debug: bool = False) -> int:
     except BrokenPipeError:
         sys.stderr.close()
         return 1
+    except OSError as error:
+        if debug:
+            traceback.print_exc()
+        where = f"{error.filename}: " if error.filename else ""
+        _say(f"{where}{error.strerror or error}.", "Check space, permissions and names there, and run it again.")
+        return 1
     except Exception as error:
         if debug:
             traceback.print_exc()

@@ -9,6 +9,7 @@ import click
 
 from pgtools.cli._options import OUTPUT, SOURCE, json_option, settings_options
 from pgtools.cli._output import print_json, print_table, say
+from pgtools.errors import UsageError
 from pgtools.progan.config import (
     DEFAULT_PRESET,
     TrainSettings,
@@ -56,6 +57,8 @@ def command(
     if dry_run:
         print_json(settings.as_dict())
         return
+    if store.is_dir() and store.resolve() in (run.resolve(), *run.resolve().parents):
+        raise UsageError(f"{run} lies in {store}: its grids would become training images.", hint="Write beside it.")
     source = open_source(store)
     if not resume:
         settings.check_resolution(source.resolution)

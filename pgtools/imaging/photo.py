@@ -48,6 +48,8 @@ def decode(data: bytes, *, where: str, upright: bool = True) -> NDArray[np.uint8
         raise InputError(f"{where}: announces too many pixels to be a photo ({error}).") from None
     except UnidentifiedImageError:
         raise InputError(f"{where}: is not an image (or of a kind Pillow does not read).") from None
+    except MemoryError:
+        raise
     except Exception as error:  # Pillow's plug-ins raise OSError, SyntaxError, ValueError, struct.error, …
         raise InputError(f"{where}: is damaged ({error}).") from None
 

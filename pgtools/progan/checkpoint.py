@@ -7,7 +7,6 @@ safetensors file of the averaged generator, whose metadata hold one JSON text, `
 from __future__ import annotations
 
 import json
-import pickle
 import warnings
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -58,7 +57,9 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch warns of foreign pickles, which are refused here
             state = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, ValueError, EOFError, KeyError, pickle.UnpicklingError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # a damaged file raises almost anything
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(f"{path} is no readable checkpoint ({reason}).") from None
     if not isinstance(state, dict) or state.get("format") != CHECKPOINT:

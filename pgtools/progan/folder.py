@@ -86,7 +86,7 @@ class RunFolder:
         Raises:
             InputError: there are log lines, scores or snapshots, so the checkpoint got lost.
         """
-        logged = any(log.is_file() and log.read_text("utf-8").strip() for log in (self.log, self.scores))
+        logged = any(log.is_file() and log.read_text("utf-8", "replace").strip() for log in (self.log, self.scores))
         if not self.checkpoint.exists() and (logged or self.snapshots()):
             raise InputError(
                 f"{self.checkpoint} is missing, but the run has logs or snapshots; it cannot go on.",
@@ -141,13 +141,15 @@ class RunFolder:
 
     def is_scored(self, images: int) -> bool:
         """Return whether scores.jsonl has the snapshot after so many images."""
-        return self.scores.exists() and images in map(_images_in, self.scores.read_text("utf-8").splitlines())
+        return self.scores.exists() and images in map(
+            _images_in, self.scores.read_text("utf-8", "replace").splitlines()
+        )
 
     def rewind(self, images: int) -> None:
         """Drop what a killed run wrote after its last checkpoint, which the resumed run will write again."""
         for log in (self.log, self.scores):
             if log.exists():
-                kept = [line for line in log.read_text("utf-8").splitlines() if _images_in(line) <= images]
+                kept = [line for line in log.read_text("utf-8", "replace").splitlines() if _images_in(line) <= images]
                 with written_aside(log) as aside:
                     aside.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
         for file in self.snapshots():

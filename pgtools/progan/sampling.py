@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -142,7 +141,8 @@ def check_folder(folder: Path, *, overwrite: bool) -> None:
     """
     if folder.is_dir():
         held = sorted(path.name for path in folder.iterdir())
-        if foreign := [name for name in held if not re.fullmatch(r"\d{6,}\.png", name)]:
+        # Generated images count from 000000 without a gap; CelebA's own PNGs begin at 000001.
+        if foreign := sorted(set(held) - {f"{i:06d}.png" for i in range(len(held))}):
             raise OutputError(
                 f"{folder} holds {foreign[0]}, which is no generated image; it will not be replaced.",
                 hint="Name another folder.",

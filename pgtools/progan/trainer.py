@@ -103,6 +103,8 @@ def train(
     if resume:
         check_same_data(folder.read_config()["data"], data)
     with folder_lock(run):
+        if not resume:
+            folder.check_new()  # describing the data took time
         trainer = Trainer(source, folder, settings, device, score)
         if resume and folder.checkpoint.exists():
             trainer.restore(read_checkpoint(folder.checkpoint))

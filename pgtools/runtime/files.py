@@ -35,10 +35,14 @@ def written_aside(path: Path) -> Iterator[Path]:
 
 
 def remove_stale(path: Path) -> None:
-    """Remove what killed processes of this machine left beside `path` while they wrote it."""
+    """Remove what killed processes of this machine left beside `path`; put back what they had moved away."""
     for left in path.absolute().parent.glob(f".{glob.escape(path.name)}.*.*"):
         process = left.name.split(".")[-2]
-        if left.suffix in (".partial", ".old") and process.isdigit() and not _is_running(int(process)):
+        if left.suffix not in (".partial", ".old") or not process.isdigit() or _is_running(int(process)):
+            continue
+        if left.suffix == ".old" and not path.exists():
+            left.rename(path)  # killed between the two renames of a swap
+        else:
             remove(left)
 
 
@@ -72,6 +76,8 @@ def check_writable(path: Path, *, overwrite: bool, what: Literal["file", "folder
         OutputError: `path` exists and `overwrite` is off, a folder stands where a file is to go or the other way
             round, or the parent is no writable folder.
     """
+    if path.is_symlink() and not path.exists():
+        raise OutputError(f"{path} is a link to nothing.", hint=f"Name another {what}.")
     if path.exists() and path.is_dir() != (what == "folder"):
         found = "folder" if path.is_dir() else "file"
         raise OutputError(f"{path} is a {found}; a {what} is to be written.", hint=f"Name another {what}.")
@@ -122,6 +128,8 @@ def folder_lock(folder: Path) -> Iterator[None]:
 
 
 def _is_running(process: int) -> bool:
+    if os.name == "nt":  # where signal 0 is Ctrl-C
+        return True
     try:
         os.kill(process, 0)
     except ProcessLookupError:
@@ -152,8 +160,13 @@ def _swap_in(aside: Path, path: Path) -> None:
         aside.replace(path)  # refuses to put a file in place of a folder
         return
     old = path.with_name(f".{path.name}.{os.getpid()}.old")
+    remove(old)
     path.rename(old)
-    aside.rename(path)
+    try:
+        aside.rename(path)
+    except BaseException:
+        old.rename(path)
+        raise
     remove(old)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from pgtools.errors import InputError
+from pgtools.errors import InputError, OutputError
 
 
 class Journal:
@@ -33,6 +33,8 @@ class Journal:
                 self._database.execute("CREATE TABLE IF NOT EXISTS job (settings TEXT NOT NULL)")
                 self._database.execute("CREATE TABLE IF NOT EXISTS done (key TEXT PRIMARY KEY, outcome TEXT NOT NULL)")
             self._check_settings(settings)
+        except sqlite3.OperationalError as error:
+            raise _unwritable(path, error) from None
         except sqlite3.DatabaseError as error:
             raise InputError(f"{path} is damaged ({error}).", hint=f"Delete {path.parent} and start again.") from None
 
@@ -43,8 +45,11 @@ class Journal:
     def record(self, outcomes: Iterable[tuple[str, dict[str, Any]]]) -> None:
         """Write outcomes, all or none; they are on disk when this returns. A key written again is replaced."""
         rows = [(key, json.dumps(outcome)) for key, outcome in outcomes]
-        with self._database:
-            self._database.executemany("INSERT OR REPLACE INTO done VALUES (?, ?)", rows)
+        try:
+            with self._database:
+                self._database.executemany("INSERT OR REPLACE INTO done VALUES (?, ?)", rows)
+        except sqlite3.OperationalError as error:
+            raise _unwritable(self._path, error) from None
 
     def __enter__(self) -> Journal:
         return self
@@ -69,3 +74,9 @@ class Journal:
                 f"{self._path.parent} was begun with other settings: {listed}.",
                 hint=f"Run with the settings of before, or delete {self._path.parent} and start again.",
             )
+
+
+def _unwritable(path: Path, error: sqlite3.Error) -> OutputError:
+    return OutputError(
+        f"{path} cannot be written ({error}).", hint="Free some space, or end what else holds it, and run it again."
+    )

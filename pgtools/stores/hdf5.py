@@ -172,8 +172,10 @@ def _read_labels(path: Path, count: int) -> NDArray[np.int64] | None:
         return None
     try:
         labels = np.load(path, allow_pickle=False)
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, EOFError) as error:
         raise InputError(f"{path} is not a plain .npy array ({error}).") from None
+    if labels.dtype.kind not in "iufb":
+        raise InputError(f"{path} holds {labels.dtype}; expected class numbers or one-hot rows.")
     if labels.ndim not in (1, 2) or labels.shape[0] != count:
         raise InputError(f"{path} has shape {labels.shape}; expected ({count},) or ({count}, classes).")
     numbers: NDArray[np.int64] = (labels.argmax(axis=1) if labels.ndim == 2 else labels).astype(np.int64)

@@ -110,7 +110,10 @@ class LmdbWriter:
 
     def __init__(self, path: Path, resolution: int) -> None:
         # The one who renames the finished folder flushes it to disk; until then nothing needs to survive.
-        self._environment = lmdb.open(str(path), map_size=FIRST_MAP_BYTES, lock=False, sync=False)
+        try:
+            self._environment = lmdb.open(str(path), map_size=FIRST_MAP_BYTES, lock=False, sync=False)
+        except lmdb.Error as error:
+            raise OutputError(f"{path} cannot be written ({error}).") from None
         self._path, self._levels = path, levels_below(resolution)
         self._hashes: list[str] = []
 

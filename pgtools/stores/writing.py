@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pgtools.errors import OutputError, UsageError
 from pgtools.imaging.pyramid import mean_pyramid
 from pgtools.runtime.files import check_writable, remove_stale, written_aside
-from pgtools.stores.hdf5 import Hdf5Writer
+from pgtools.stores.hdf5 import Hdf5Writer, labels_path
 from pgtools.stores.layout import Record
 from pgtools.stores.lmdb import LmdbWriter
 from pgtools.stores.source import image_hash
@@ -21,21 +21,29 @@ from pgtools.stores.source import image_hash
 LMDB_BYTES_PER_BYTE, HDF5_BYTES_PER_BYTE = 0.75, 1.34
 
 
-def check_outputs(paths: Sequence[Path], *, overwrite: bool) -> None:
-    """Raise now if new stores could not be written to `paths` later.
-
-    Raises:
-        UsageError: a path does not end in .lmdb, .h5 or .hdf5, or two are the same.
-        OutputError: one exists (and `overwrite` is off, or it is no store), or cannot be written.
-    """
+def check_suffixes(paths: Sequence[Path]) -> None:
+    """Raise UsageError unless every path ends in .lmdb, .h5 or .hdf5 and none is named twice."""
     for path in paths:
         if path.suffix not in (".lmdb", ".h5", ".hdf5"):
             raise UsageError(f"{path}: a store is named NAME.lmdb or NAME.h5, by the format it is to have.")
+    if len({path.resolve() for path in paths}) < len(paths):
+        raise UsageError("The same store is named twice.")
+
+
+def check_outputs(paths: Sequence[Path], *, overwrite: bool) -> None:
+    """Raise OutputError now if new stores could not be written to `paths` later.
+
+    Raises:
+        OutputError: one exists (and `overwrite` is off, or it is no store), or cannot be written.
+    """
+    for path in paths:
         check_writable(path, overwrite=overwrite, what="folder" if path.suffix == ".lmdb" else "file")
         if path.is_dir() and not {file.name for file in path.iterdir()} <= {"data.mdb", "lock.mdb"}:
             raise OutputError(f"{path} is a folder, but no LMDB; it will not be replaced.", hint="Name another.")
-    if len({path.absolute() for path in paths}) < len(paths):
-        raise UsageError("The same store is named twice.")
+        if path.suffix != ".lmdb" and labels_path(path).exists():
+            raise OutputError(
+                f"{labels_path(path)} would be taken for the labels of {path}.", hint="Remove it, or name another."
+            )
 
 
 def estimated_bytes(path: Path, count: int, resolution: int) -> int:

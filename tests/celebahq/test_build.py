@@ -217,6 +217,56 @@ def test_stopped_between_store_and_manifest_it_goes_on(faces, tmp_path, monkeypa
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a-manifest.csv", "a.h5", "a.lmdb"]
 
 
+def test_a_strangers_work_folder_and_late_files_stay(faces, tmp_path, monkeypatch) -> None:
+    (tmp_path / "a.lmdb.build").mkdir()
+    (tmp_path / "a.lmdb.build/thesis.txt").write_text("")
+    with pytest.raises(OutputError, match="no interrupted build"):
+        build(faces, [tmp_path / "a.lmdb"], BuildSettings(**SMALL))
+    assert (tmp_path / "a.lmdb.build/thesis.txt").exists()
+
+    def someone_writes(*_: object) -> None:
+        (tmp_path / "b.h5").write_text("not ours")
+
+    monkeypatch.setattr("pgtools.celebahq.build._check_space", someone_writes)
+    with pytest.raises(OutputError, match="already exists"):
+        build(faces, [tmp_path / "b.lmdb", tmp_path / "b.h5"], BuildSettings(**SMALL))
+    assert (tmp_path / "b.h5").read_text() == "not ours"
+
+
+def test_storing_again_replaces_only_what_it_began(faces, tmp_path, monkeypatch) -> None:
+    def stop(*_: object) -> None:
+        raise Stop
+
+    with monkeypatch.context() as patch, pytest.raises(Stop):
+        patch.setattr("pgtools.celebahq.build.write_manifest", stop)
+        build(faces, [tmp_path / "a.lmdb"], BuildSettings(**SMALL))
+    (tmp_path / "other.h5").write_text("not ours")
+    with pytest.raises(OutputError, match=r"other\.h5 already exists"):
+        build(faces, [tmp_path / "a.lmdb", tmp_path / "other.h5"], BuildSettings(**SMALL))
+
+
+def test_foreign_labels_are_not_taken_for_a_new_stores(faces, tmp_path) -> None:
+    np.save(tmp_path / "a-labels.npy", np.zeros(7))
+    with pytest.raises(OutputError, match="taken for the labels"):
+        build(faces, [tmp_path / "a.h5"], BuildSettings(**SMALL))
+
+
+def test_a_fault_that_passes_gets_a_second_try(faces, tmp_path, monkeypatch) -> None:
+    from pgtools.celebahq import worker
+
+    process, calls = worker.process, []
+
+    def once_broken(*arguments):
+        calls.append(1)
+        if len(calls) == 5:
+            raise MemoryError("too much")
+        return process(*arguments)
+
+    monkeypatch.setattr(worker, "process", once_broken)
+    assert build(faces, [tmp_path / "a.lmdb"], BuildSettings(**SMALL)).kept == 24
+    assert len(calls) == 25
+
+
 def test_what_is_not_ours_is_never_replaced(faces, tmp_path) -> None:
     folder = copied(faces, tmp_path / "photos.lmdb")
     (tmp_path / "folder.h5").mkdir()

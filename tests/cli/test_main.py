@@ -95,6 +95,24 @@ def test_a_fault_of_pgtools_says_so(pgtools, monkeypatch) -> None:
     assert "--debug" in outcome.err
 
 
+def test_a_full_disk_is_no_fault_of_pgtools(pgtools, monkeypatch) -> None:
+    def full(path):
+        raise OSError(28, "No space left on device", "store.lmdb")
+
+    monkeypatch.setattr("pgtools.stores.opening.open_source", full)
+    outcome = pgtools("store", "info", ".")
+    assert outcome.code == 1
+    assert outcome.err.startswith("Error: store.lmdb: No space left on device.")
+    assert "fault" not in outcome.err
+
+
+def test_a_run_is_not_written_into_its_own_images(pgtools, tmp_path) -> None:
+    outcome = pgtools("train", tmp_path, "--out", tmp_path / "run")
+    assert outcome.code == 2
+    assert "lies in" in outcome.err
+    assert not (tmp_path / "run").exists()
+
+
 def test_models_list(pgtools, tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("PGTOOLS_CACHE", str(tmp_path))
     (tmp_path / "detection_Resnet50_Final.pth").write_bytes(b"")

@@ -2,8 +2,10 @@ import dataclasses
 import json
 import math
 import os
+import sqlite3
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -73,6 +75,41 @@ def test_outputs_are_checked_before_the_work(tmp_path) -> None:
             check_writable(path, overwrite=True, what=what)
 
 
+def test_a_swap_that_breaks_off_leaves_the_old(tmp_path, monkeypatch) -> None:
+    path = tmp_path / "store"
+    path.mkdir()
+    (path / "x").write_text("old")
+    rename = Path.rename
+
+    def broken(self: Path, target: Path) -> Path:
+        if self.suffix == ".partial":
+            raise KeyboardInterrupt
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", broken)
+    with pytest.raises(KeyboardInterrupt), written_aside(path) as aside:
+        aside.mkdir()
+    assert [p.name for p in tmp_path.rglob("*")] == ["store", "x"]
+
+
+def test_what_a_kill_moved_away_is_put_back(tmp_path) -> None:
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    (tmp_path / f".store.{dead.pid}.old").mkdir()
+    remove_stale(tmp_path / "store")
+    assert [p.name for p in tmp_path.iterdir()] == ["store"]
+
+
+def test_a_journal_that_cannot_be_written_is_not_called_damaged(tmp_path) -> None:
+    path = tmp_path / "j.sqlite"
+    with Journal(path, {}) as journal, sqlite3.connect(path) as other:
+        journal._database.execute("PRAGMA busy_timeout = 1")
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(OutputError, match="locked"):
+            journal.record([("a", {})])
+    other.close()
+
+
 def test_a_file_never_takes_the_place_of_a_folder(tmp_path) -> None:
     (tmp_path / "precious").mkdir()
     (tmp_path / "precious" / "thesis.txt").write_text("")
@@ -85,10 +122,10 @@ def test_what_the_killed_left_is_removed_and_what_the_living_write_is_not(tmp_pa
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
     names = [f".a.h5.{dead.pid}.partial", f".a.h5.{dead.pid}.old", f".a.h5.{os.getpid()}.partial", ".b.h5.1.partial"]
-    for name in names:
+    for name in [*names, "a.h5"]:
         (tmp_path / name).write_text("")
     remove_stale(tmp_path / "a.h5")
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names[2:])
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*names[2:], "a.h5"])
 
 
 def test_a_full_disk_is_told_in_bytes(tmp_path) -> None:

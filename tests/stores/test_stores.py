@@ -399,10 +399,10 @@ def test_labels_beside_hdf5(tmp_path) -> None:
 
 
 def test_a_store_needs_a_known_suffix(tmp_path) -> None:
-    from pgtools.stores.writing import check_outputs
+    from pgtools.stores.writing import check_suffixes
 
     with pytest.raises(UsageError, match=r"NAME\.lmdb or NAME\.h5"):
-        check_outputs([tmp_path / "out"], overwrite=False)
+        check_suffixes([tmp_path / "out"])
 
 
 def test_a_level_that_is_not_there(tmp_path) -> None:
