@@ -37,7 +37,9 @@ from pgtools.runtime.files import (
 from pgtools.runtime.journal import Journal
 from pgtools.runtime.progress import bar, track
 from pgtools.runtime.workers import cpu_count, map_unordered
-from pgtools.stores.writing import check_outputs, check_suffixes, estimated_bytes, write_stores
+from pgtools.stores.layout import Record
+from pgtools.stores.writer import Plan
+from pgtools.stores.writing import Item, check_outputs, estimated_bytes, store_outputs, write_stores
 
 # Photos a worker does between two entries in the journal.
 CHUNK = 8
@@ -83,7 +85,7 @@ def build(root: Path, outputs: Sequence[Path], settings: BuildSettings, *, overw
         MissingModelError: landmarks must be found and the detector's weights are not there.
         OutputError: an output exists, cannot be written, or will not fit on the disk.
     """
-    check_suffixes(outputs)
+    store_outputs(outputs)
     manifest = manifest_path(outputs[0])
     work = outputs[0].with_name(f"{outputs[0].name}.build")
     _check_work_folder(work)
@@ -101,9 +103,10 @@ def build(root: Path, outputs: Sequence[Path], settings: BuildSettings, *, overw
             raise InputError(f"None of the {len(photos.names)} photos gave a crop: {_reasons(outcomes)}.")
         check()  # hours have passed
         write_json(work / "storing", [str(path.resolve()) for path in (*outputs, manifest)])
-        crops = ((name, _read_crop(crop_path(work / "crops", name))) for name in kept)
-        images = track(crops, "Storing", total=len(kept))
-        write_stores(outputs, images, count=len(kept), resolution=settings.resolution)
+        crops = (_item(name, crop_path(work / "crops", name), outcomes[name]) for name in kept)
+        origin = {**_decisive(photos, settings, steps), "made": "build-celebahq", "folder": root.resolve().name}
+        plan = Plan(len(kept), settings.resolution, origin=origin)
+        write_stores(store_outputs(outputs), track(crops, "Storing", total=len(kept)), plan)
         write_manifest(manifest, photos.names, outcomes, kept)
     finished = work.with_name(f".{work.name}.{os.getpid()}.old")
     remove(finished)
@@ -126,7 +129,7 @@ def _check_outputs(outputs: Sequence[Path], manifest: Path, storing: Path, *, ov
     """Outputs that stand there because a build was killed while storing are its own; no others are replaced."""
     begun = set(json.loads(storing.read_text("utf-8"))) if storing.is_file() else set()
     for path in outputs:
-        check_outputs([path], overwrite=overwrite or str(path.resolve()) in begun)
+        check_outputs(store_outputs([path]), overwrite=overwrite or str(path.resolve()) in begun)
     check_writable(manifest, overwrite=overwrite or str(manifest.resolve()) in begun, what="file")
 
 
@@ -207,7 +210,8 @@ def _check_space(outputs: Sequence[Path], crops: Path, photos: PhotoSet, setting
     count = min(len(photos.names), settings.keep or len(photos.names))
     there = sum(file.stat().st_size for file in crops.glob("*.png")) if crops.is_dir() else 0
     needs = [(crops.parent, int(count * 3 * settings.resolution**2 * PNG_BYTES_PER_BYTE) - there)]
-    needs += [(path.absolute().parent, estimated_bytes(path, count, settings.resolution)) for path in outputs]
+    plan = Plan(count, settings.resolution)
+    needs += [(one.path.absolute().parent, estimated_bytes(one.format.name, plan)) for one in store_outputs(outputs)]
     by_disk: dict[int, tuple[Path, int]] = {}
     for folder, needed in needs:
         folder.mkdir(parents=True, exist_ok=True)
@@ -262,8 +266,9 @@ def _unfinished(outcomes: dict[str, Outcome], places: dict[str, Path], keep: int
     return [name for name in places if name not in outcomes or name in missing]
 
 
-def _read_crop(path: Path) -> NDArray[np.uint8]:
-    return np.ascontiguousarray(read_photo(path).transpose(2, 0, 1))
+def _item(name: str, crop: Path, outcome: Outcome) -> Item:
+    image = np.ascontiguousarray(read_photo(crop).transpose(2, 0, 1))
+    return Item(image, Record(name, {"score": outcome["score"]}))
 
 
 def _file_state(path: Path) -> list[int]:

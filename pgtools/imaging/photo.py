@@ -28,7 +28,7 @@ def read_photo(path: Path, *, upright: bool = True) -> NDArray[np.uint8]:
     return decode(data, where=str(path), upright=upright)
 
 
-def decode(data: bytes, *, where: str, upright: bool = True) -> NDArray[np.uint8]:
+def decode(data: bytes, *, where: str, upright: bool = True, size: tuple[int, int] | None = None) -> NDArray[np.uint8]:
     """Return an encoded image (JPEG, PNG, WebP, …) as uint8 RGB (H, W, 3).
 
     Grey is repeated, alpha is dropped, CMYK is converted, 16 bits become 8.
@@ -37,18 +37,23 @@ def decode(data: bytes, *, where: str, upright: bool = True) -> NDArray[np.uint8
         data: the file's bytes.
         where: named in errors.
         upright: turn it by its EXIF orientation; without, pixels stand as stored, which is what annotations name.
+        size: (width, height) it has to have, if that is known; another is refused before it is decoded.
 
     Raises:
-        InputError: the bytes are no image, are cut short, or announce more pixels than Pillow's bomb limit.
+        InputError: the bytes are no image, are cut short, are of another size, or announce more pixels than Pillow's
+            bomb limit.
     """
     try:
         with Image.open(io.BytesIO(data)) as opened:
+            if size and opened.size != size:
+                width, height = opened.size
+                raise InputError(f"{where}: is {width}×{height} pixels; expected {size[0]}×{size[1]}.")
             return _rgb(ImageOps.exif_transpose(opened) if upright else opened)
     except Image.DecompressionBombError as error:
         raise InputError(f"{where}: announces too many pixels to be a photo ({error}).") from None
     except UnidentifiedImageError:
         raise InputError(f"{where}: is not an image (or of a kind Pillow does not read).") from None
-    except MemoryError:
+    except (MemoryError, InputError):
         raise
     except Exception as error:  # Pillow's plug-ins raise OSError, SyntaxError, ValueError, struct.error, …
         raise InputError(f"{where}: is damaged ({error}).") from None

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from pgtools.imaging.conventions import quantise
 
 LOWEST_LEVEL = 4
+# Pixels of a plane from which OpenCV's mean, called plane by plane, beats NumPy's over all planes at once.
+OPENCV_FROM = 64 * 64
 
 
 def levels_below(resolution: int) -> tuple[int, ...]:
@@ -21,10 +24,22 @@ def levels_below(resolution: int) -> tuple[int, ...]:
 
 def halve(images: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return the 2×2 mean over the last two axes, float32 (…, H, W) → (…, H/2, W/2)."""
+    height, width = images.shape[-2:]
+    if height * width >= OPENCV_FROM:
+        return _halve_planes(images)
     quarters = images[..., 0::2, 0::2] + images[..., 0::2, 1::2]
     quarters += images[..., 1::2, 0::2]
     quarters += images[..., 1::2, 1::2]
     return quarters * np.float32(0.25)
+
+
+def _halve_planes(images: NDArray[np.float32]) -> NDArray[np.float32]:
+    height, width = images.shape[-2:]
+    halved = np.empty((*images.shape[:-2], height // 2, width // 2), np.float32)
+    planes, targets = images.reshape(-1, height, width), halved.reshape(-1, height // 2, width // 2)
+    for plane, target in zip(planes, targets, strict=True):
+        cv2.resize(plane, (width // 2, height // 2), dst=target, interpolation=cv2.INTER_AREA)
+    return halved
 
 
 def mean_pyramid(images: NDArray[np.uint8]) -> dict[int, NDArray[np.uint8]]:

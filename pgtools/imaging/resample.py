@@ -6,6 +6,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+# Pillow's filters, antialiased when they make an image smaller (nearest is not).
+FILTERS = {
+    "lanczos": Image.Resampling.LANCZOS,
+    "bicubic": Image.Resampling.BICUBIC,
+    "bilinear": Image.Resampling.BILINEAR,
+    "box": Image.Resampling.BOX,
+    "nearest": Image.Resampling.NEAREST,
+}
+
 
 def lanczos(image: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
     """Return a uint8 RGB image resized by Pillow's antialiased Lanczos (a = 3), rounded to uint8."""

@@ -19,7 +19,8 @@ from pgtools.metrics.settings import InceptionSettings, MsssimSettings, SwdSetti
 from pgtools.runtime.files import sha256_of
 from pgtools.runtime.progress import bar
 from pgtools.runtime.results import MetricResult
-from pgtools.stores.source import ImageSource, Subset, choose
+from pgtools.stores.source import ImageSource
+from pgtools.stores.views import Subset, choose
 
 AVERAGE = "average"
 

@@ -121,10 +121,44 @@ def folder_lock(folder: Path) -> Iterator[None]:
         OutputError: another process holds the folder.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("a+b") as handle:
-        if not _try_lock(handle.fileno()):
-            raise OutputError(f"{folder} is in use by another pgtools.", hint="Wait for it, or name another folder.")
+    with _held(folder / ".lock", folder):
         yield
+
+
+@contextlib.contextmanager
+def path_lock(path: Path) -> Iterator[None]:
+    """Let no other process write `path` meanwhile; the lock is a file beside it, gone in the end.
+
+    Raises:
+        OutputError: another process, or another thread of this one, writes it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = path.with_name(f".{path.name}.lock")
+    with _held(lock, path):
+        try:
+            yield
+        finally:
+            if os.name != "nt":  # where an open file cannot be removed
+                lock.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _held(lock: Path, what: Path) -> Iterator[None]:
+    while True:
+        with lock.open("a+b") as handle:
+            if not _try_lock(handle.fileno()):
+                raise OutputError(f"{what} is in use by another pgtools.", hint="Wait for it, or name another.")
+            if not _is_same_file(lock, handle.fileno()):
+                continue  # whoever held it has removed it between our opening and our locking
+            yield
+            return
+
+
+def _is_same_file(path: Path, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
 
 
 def _is_running(process: int) -> bool:
@@ -155,10 +189,15 @@ def _try_lock(descriptor: int) -> bool:
 
 
 def _swap_in(aside: Path, path: Path) -> None:
-    """Rename `aside` to `path`; a folder cannot replace another in one step, so the old one steps aside first."""
+    """Rename `aside` to `path`; what stands there is replaced in one step wherever the system has such a step."""
     if not (aside.is_dir() and path.is_dir()):
         aside.replace(path)  # refuses to put a file in place of a folder
         return
+    if [file.name for file in aside.iterdir()] == ["data.mdb"] and (path / "data.mdb").is_file():
+        (aside / "data.mdb").replace(path / "data.mdb")  # an LMDB is one file: no reader ever finds none
+        remove(aside)
+        return
+    # One folder cannot replace another in one step, so the old one steps aside first.
     old = path.with_name(f".{path.name}.{os.getpid()}.old")
     remove(old)
     path.rename(old)

@@ -3,77 +3,49 @@
 from __future__ import annotations
 
 import json
-from abc import abstractmethod
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import os
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pgtools.errors import InputError
-from pgtools.imaging.conventions import is_power_of_two
-from pgtools.imaging.photo import SUFFIXES, decode
-from pgtools.imaging.pyramid import LOWEST_LEVEL
-from pgtools.runtime.workers import cpu_count
-from pgtools.stores.source import ImageSource
+from pgtools.imaging.fit import Fit
+from pgtools.imaging.photo import SUFFIXES
+from pgtools.stores.encoded import EncodedImages
+from pgtools.stores.formats import Format
+from pgtools.stores.layout import Record
+from pgtools.stores.source import check_index
+
+DATASET_JSON = "dataset.json"
 
 
-class EncodedImages(ImageSource):
-    """Images that are encoded files of some container; a sub-class says how to get the bytes of one.
+class NamedImages(EncodedImages):
+    """Image files known by their relative paths: their classes are in `dataset.json`, or in the first sub-folder."""
 
-    Args:
-        name: the container's path.
-        members: the image files' names inside it, with `/` between folders, in index order.
-        dataset_json: a StyleGAN-style `dataset.json`, if there is one.
-    """
+    def read_labels(self) -> NDArray[np.int64] | None:
+        """Read the labels from `dataset.json` where it gives any, else from the first sub-folder."""
+        return _labels(self.name, self.members, self.read_description())
 
-    def __init__(self, name: str, members: Sequence[str], dataset_json: bytes | None) -> None:
-        self.name, self.members = name, list(members)
-        self.labels = _labels(name, self.members, dataset_json)
-        self.resolution = self._decode(0).shape[-1]
+    def read_description(self) -> bytes | None:
+        """Return the bytes of `dataset.json`, None if it is not there."""
+        raise NotImplementedError
 
-    def __len__(self) -> int:
-        return len(self.members)
-
-    def read_top(self, indices: Sequence[int]) -> NDArray[np.uint8]:
-        """Return the images at full resolution, decoded in threads."""
-        images = in_threads(self._decode, indices)
-        for i, image in zip(indices, images, strict=True):
-            if image.shape[-1] != self.resolution:
-                raise InputError(
-                    f"{self.name}/{self.members[i]} is {image.shape[-1]}² pixels; the first is {self.resolution}².",
-                    hint="All images of a source have one size.",
-                )
-        return np.stack(images) if images else np.zeros((0, 3, self.resolution, self.resolution), np.uint8)
-
-    @abstractmethod
-    def read_bytes(self, index: int) -> bytes:
-        """Return the encoded bytes of one image."""
-
-    def _decode(self, index: int) -> NDArray[np.uint8]:
-        where = f"{self.name}/{self.members[index]}"
-        image = decode(self.read_bytes(index), where=where)
-        height, width = image.shape[:2]
-        if height != width or not is_power_of_two(height) or height < LOWEST_LEVEL:
-            raise InputError(
-                f"{where} is {width}×{height} pixels; expected a square whose side is a power of two, from 4 up.",
-                hint="For faces, pgtools build-celebahq makes such squares from photos.",
-            )
-        return np.ascontiguousarray(image.transpose(2, 0, 1))
+    def records(self, indices: Sequence[int]) -> list[Record]:
+        """Return the relative paths."""
+        return [Record(self.members[check_index(i, self)]) for i in indices]
 
 
-class ImageFolder(EncodedImages):
+class ImageFolder(NamedImages):
     """Image files below a folder, ordered by their relative path."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, fit: Fit | None = None) -> None:
         self.path = path
-        files = {file.relative_to(path).as_posix(): file for file in path.rglob("*")}
-        members = sorted(name for name, file in files.items() if is_image_name(name) and not file.is_dir())
+        members = sorted(name for name in _files_below(path) if is_image_name(name))
         if not members:
             raise InputError(f"{path} holds no image files ({', '.join(sorted(SUFFIXES))}).", hint=_hint(path))
-        description = path / "dataset.json"
-        super().__init__(str(path), members, description.read_bytes() if description.is_file() else None)
+        super().__init__(str(path), members, fit)
 
     def read_bytes(self, index: int) -> bytes:
         """Return the encoded bytes of one image."""
@@ -82,6 +54,11 @@ class ImageFolder(EncodedImages):
             return file.read_bytes()
         except OSError as error:
             raise InputError(f"{file}: cannot be read ({error.strerror}).") from None
+
+    def read_description(self) -> bytes | None:
+        """Return the bytes of `dataset.json`, None if it is not there."""
+        file = self.path / DATASET_JSON
+        return file.read_bytes() if file.is_file() else None
 
 
 def recognises(path: Path) -> bool:
@@ -99,12 +76,17 @@ def is_image_name(member: str) -> bool:
     return path.suffix.lower() in SUFFIXES and not hidden
 
 
-def in_threads(function: Callable[[int], NDArray[np.uint8]], indices: Sequence[int]) -> list[NDArray[np.uint8]]:
-    """Return `[function(i) for i in indices]`, over this process's cores: decoders release the interpreter lock."""
-    if len(indices) < 4:
-        return [function(i) for i in indices]
-    with ThreadPoolExecutor(cpu_count()) as pool:
-        return list(pool.map(function, indices))
+def _files_below(path: Path) -> list[str]:
+    """Relative paths of the files below a folder; links to folders are followed, but not in circles."""
+    found, seen = [], set()
+    for folder, below, files in os.walk(path, followlinks=True):
+        real = os.path.realpath(folder)
+        if real in seen:
+            below.clear()
+            continue
+        seen.add(real)
+        found += [Path(folder, file).relative_to(path).as_posix() for file in files]
+    return found
 
 
 def _labels(name: str, members: Sequence[str], dataset_json: bytes | None) -> NDArray[np.int64] | None:
@@ -116,13 +98,14 @@ def _labels(name: str, members: Sequence[str], dataset_json: bytes | None) -> ND
                 return None
             by_name = {str(file): _class_number(label) for file, label in listed}
             return np.array([by_name[member] for member in members], dtype=np.int64)
-        except (ValueError, TypeError, AttributeError, KeyError, OverflowError) as error:
+        except (ValueError, TypeError, AttributeError, KeyError, OverflowError, RecursionError) as error:
             raise InputError(f"{name}: dataset.json does not give one class number an image ({error!r}).") from None
     folders = [PurePosixPath(member).parts[0] if "/" in member else "" for member in members]
     classes = sorted(set(folders))
     if len(classes) < 2 or "" in classes:
         return None
-    return np.array([classes.index(folder) for folder in folders], dtype=np.int64)
+    numbers = {folder: number for number, folder in enumerate(classes)}
+    return np.array([numbers[folder] for folder in folders], dtype=np.int64)
 
 
 def _class_number(label: object) -> int:
@@ -134,3 +117,12 @@ def _class_number(label: object) -> int:
 def _hint(path: Path) -> str:
     archives = sorted(file.name for file in path.glob("*.zip"))
     return f"It holds {', '.join(archives)}: name the archive itself." if archives else "Name another folder."
+
+
+FORMAT = Format(
+    name="folder",
+    title="folder of image files, labels from dataset.json or the first sub-folder",
+    open=lambda path, reading: ImageFolder(path, reading.fit),
+    recognises=recognises,
+    fits=True,
+)

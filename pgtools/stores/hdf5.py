@@ -2,46 +2,69 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Collection, Sequence
+import zlib
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from pgtools.errors import InputError
-from pgtools.imaging.pyramid import LOWEST_LEVEL, levels_below
+from pgtools.errors import InputError, OutputError
+from pgtools.imaging.pyramid import LOWEST_LEVEL
+from pgtools.runtime.files import remove
 from pgtools.stores import layout
-from pgtools.stores.layout import Header, Record
-from pgtools.stores.source import LevelStore, content_hash
+from pgtools.stores.formats import Format
+from pgtools.stores.labels import labels_path, read_labels_file, write_labels_file
+from pgtools.stores.layout import Record, StoredRecord, repair_hint
+from pgtools.stores.source import LevelStore, check_index, image_hash
+from pgtools.stores.writer import Ledger, Plan, Pyramid, Writer
 
 # Small images share a chunk, so that reading them in order is not one disk access each.
 CHUNK_BYTES = 1 << 16
+PENDING_BYTES = 1 << 23
+# A chunk larger than this is refused: packed with a filter, a few bytes of the file would become it in memory.
+MAX_CHUNK_BYTES = 1 << 28
+COLUMNS = (layout.HDF5_NAMES, layout.HDF5_HASHES, layout.HDF5_CHECKSUMS, layout.HDF5_LABELS, layout.HDF5_ATTRIBUTES)
+Columns = dict[str, NDArray[Any]]
 
 
 class Hdf5Store(LevelStore):
-    """An HDF5 file of image pyramids, ours or the authors'; opened anew in each process that reads it."""
+    """An HDF5 file of image pyramids, ours or the authors'; opened anew in each process that reads it.
 
-    def __init__(self, path: Path) -> None:
+    What leads out of the file is not followed: soft, external and cyclic links, external and virtual data sets.
+
+    Args:
+        path: the file.
+        trusted: believe the header; without, the file is read as other people's are.
+    """
+
+    def __init__(self, path: Path, *, trusted: bool = True) -> None:
         self.name, self.path = str(path), path
         self._file: h5py.File | None = None
         self._process = 0
-        file = self._open()
-        self._stored = _levels(file)
-        if not self._stored:
-            raise InputError(f"{path} is an HDF5 file without data sets such as 'data4x4' (N×C×H×W).")
-        self.resolution = max(self._stored)
-        self._count = int(file[self._stored[self.resolution]].shape[0])
+        with self._reading() as file:
+            self._stored = _levels(file)
+            if not self._stored:
+                raise InputError(f"{path} is an HDF5 file without data sets such as 'data4x4' (N×C×H×W).")
+            self.resolution = max(self._stored)
+            shapes = {name: file[name].shape for name in self._stored.values()}
+            for name in self._stored.values():
+                _check_level(file[name], len_of_top := shapes[self._stored[self.resolution]][0], where=str(path))
+            self._columns = _columns(file, len_of_top)
+            text = _header_text(file) if trusted else None
+        self._count = int(len_of_top)
         if not self._count:
             raise InputError(f"{path} holds no images.")
-        for key in self._stored.values():
-            _check_level(file[key], self._count, where=str(path))
-        header = file.attrs.get(layout.HDF5_HEADER)
-        self.header = layout.header_from_json(header, where=str(path)) if header is not None else None
-        self.labels = _read_labels(labels_path(path), self._count)
+        self.header = layout.header_from_json(text, where=str(path)) if text is not None else None
+        if self.header and (self.header.count, set(self.header.levels)) != (self._count, set(self._stored)):
+            raise InputError(f"{path}: its header names other images than it holds.", hint=repair_hint(path))
+        grey = shapes[self._stored[self.resolution]][1] == 1
+        self.colour = "grey" if grey else "rgb"
 
     def __len__(self) -> int:
         return self._count
@@ -51,17 +74,46 @@ class Hdf5Store(LevelStore):
         """The levels that need not be computed."""
         return self._stored
 
+    def read_labels(self) -> NDArray[np.int64] | None:
+        """Read the labels: our column where the header tells of classes, else NAME-labels.npy beside the file."""
+        if self.header is None or self.header.classes is None:
+            return read_labels_file(labels_path(self.path), self._count)
+        labels = self._column(layout.HDF5_LABELS, range(self._count))
+        if labels is None or labels.dtype.kind not in "iu":
+            raise InputError(f"{self.name}: its labels are damaged.", hint=repair_hint(self.path))
+        if fault := layout.labels_fault(labels[:, 0].tolist(), self.header.classes):
+            raise InputError(f"{self.name}: {fault}.", hint=repair_hint(self.path))
+        return labels[:, 0].astype(np.int64)
+
+    def records(self, indices: Sequence[int]) -> list[Record]:
+        """Return the images' names and attributes; their numbers where none were stored."""
+        found = self.stored_records(indices)
+        if found is None:
+            return super().records(indices)
+        return [Record(record.name, record.attributes) for record in found]
+
+    def stored_records(self, indices: Sequence[int]) -> list[StoredRecord] | None:
+        """Return what the store keeps of images beside their pixels; None in other people's stores.
+
+        Raises:
+            InputError: it is damaged.
+        """
+        wanted = [check_index(i, self) for i in indices]
+        if not self.header or layout.HDF5_NAMES not in self._columns or layout.HDF5_HASHES not in self._columns:
+            return None
+        columns = {name: self._column(name, wanted) for name in COLUMNS if name in self._columns}
+        levels = sorted(self._stored, reverse=True)
+        return [_record(columns, levels, place, self.name, index) for place, index in enumerate(wanted)]
+
     def image_hashes(self, indices: Sequence[int]) -> list[str]:
         """Return each image's SHA-256: from the store's column if pgtools wrote it, else by reading the images."""
-        if not self.header or layout.HDF5_HASHES not in self._open():
+        wanted = [check_index(i, self) for i in indices]
+        column = self._column(layout.HDF5_HASHES, wanted) if self.header else None
+        if column is None:
             return super().image_hashes(indices)
-        wanted = self._checked(indices)
-        column = self._take(layout.HDF5_HASHES, slice(None)).astype("S64")
-        if column.shape != (self._count, 1):
-            raise InputError(f"{self.name}: its column of hashes is {column.shape}.", hint="Build the store again.")
-        hashes = [bytes(text).decode("ascii", "replace") for text in column[wanted, 0]]
+        hashes = [_text(value) for value in column[:, 0]]
         if not all(layout.is_hash(text) for text in hashes):
-            raise InputError(f"{self.name}: its column of hashes is damaged.", hint="Build the store again.")
+            raise InputError(f"{self.name}: its column of hashes is damaged.", hint=repair_hint(self.path))
         return hashes
 
     def __getstate__(self) -> dict[str, object]:
@@ -69,78 +121,138 @@ class Hdf5Store(LevelStore):
 
     def read_stored(self, indices: Sequence[int], level: int) -> NDArray[np.uint8]:
         """Return images at a stored level."""
-        # h5py takes ascending indices without repeats.
-        ascending, places = np.unique(self._checked(indices), return_inverse=True)
-        images = self._take(self._stored[level], ascending.tolist())[places]
-        colour: NDArray[np.uint8] = images if images.shape[1] == 3 else images.repeat(3, axis=1)
-        return colour
+        images: NDArray[np.uint8] = self.stored_pixels(indices, level)
+        return images if images.shape[1] == 3 else images.repeat(3, axis=1)
 
-    def _checked(self, indices: Sequence[int]) -> NDArray[np.int64]:
-        wanted = np.asarray(indices, dtype=np.int64)
-        if wanted.size and not (wanted.min() >= 0 and wanted.max() < self._count):
-            raise InputError(f"{self.name} holds {self._count} images; index {wanted.max()} was asked for.")
-        return wanted
+    def stored_pixels(self, indices: Sequence[int], level: int) -> NDArray[np.uint8]:
+        """Return images at a stored level with as many channels as are stored, uint8 (N, C, level, level)."""
+        wanted = [check_index(i, self) for i in indices]
+        return self._take(self._stored[level], wanted)
 
-    def _take(self, dataset: str, rows: list[int] | slice) -> NDArray[Any]:
+    def _column(self, name: str, wanted: Sequence[int]) -> NDArray[Any] | None:
+        return self._take(name, wanted) if name in self._columns else None
+
+    def _take(self, dataset: str, wanted: Sequence[int]) -> NDArray[Any]:
+        """Return rows of a data set in the order asked for: h5py takes ascending ones without repeats."""
+        if isinstance(wanted, range) and wanted.step == 1:
+            rows: slice | list[int] = slice(wanted.start, wanted.stop)
+            places = None
+        else:
+            ascending, places = np.unique(np.asarray(wanted, np.int64), return_inverse=True)
+            rows = ascending.tolist()
+        with self._reading(dataset) as file:
+            taken: NDArray[Any] = file[dataset][rows]
+        return taken if places is None else taken[places]
+
+    @contextlib.contextmanager
+    def _reading(self, part: str = "") -> Iterator[h5py.File]:
+        """Yield the open file; whatever h5py makes of damage becomes an InputError."""
         try:
-            taken: NDArray[Any] = self._open()[dataset][rows]
-        except OSError as error:
-            raise InputError(f"{self.name} is damaged in {dataset} ({error}).", hint="Build it again.") from None
-        return taken
-
-    def _open(self) -> h5py.File:
-        if self._file is None or self._process != os.getpid():
-            try:
-                self._file, self._process = h5py.File(self.path, "r"), os.getpid()
-            except OSError as error:
-                raise InputError(f"{self.path} is not a readable HDF5 file ({error}).") from None
-        return self._file
+            if self._file is None or self._process != os.getpid():
+                # Nobody writes into a finished store, and many network file systems have no locks.
+                self._file, self._process = h5py.File(self.path, "r", locking=False), os.getpid()
+            yield self._file
+        except InputError:
+            raise
+        except (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError) as error:
+            what = f"is damaged in {part}" if part else "is not a readable HDF5 file"
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise InputError(f"{self.name} {what} ({reason}).", hint=repair_hint(self.path)) from None
 
 
-class Hdf5Writer:
-    """Writes a new HDF5 store, image after image; `with` closes it. The header goes in last.
+@dataclass(frozen=True)
+class Hashed:
+    """One image with its checksums."""
 
-    Args:
-        path: a file that does not exist; write aside and rename (see runtime.files.written_aside).
-        resolution: side of the images.
-        count: how many images will come: the data sets have their final shape from the start.
+    pyramid: Pyramid
+    sha256: str
+    crc32: dict[int, int]
+
+
+class Hdf5Writer(Writer[Hashed]):
+    """Writes a new HDF5 store; its data sets have their final shape from the start. The header goes in last.
+
+    Labels also go into NAME-labels.npy beside it, where the authors' trainer looks for them: see `write_labels_file`.
     """
 
-    def __init__(self, path: Path, resolution: int, count: int) -> None:
-        self._file = h5py.File(path, "w", libver="earliest")
-        self._levels = levels_below(resolution)
-        self._hashes: list[str] = []
-        for level in self._levels:
-            together = max(1, min(count, CHUNK_BYTES // (3 * level * level)))
-            shape, chunks = (count, 3, level, level), (together, 3, level, level)
+    def __init__(self, path: Path, plan: Plan) -> None:
+        super().__init__(path, plan)
+        self._ledger = Ledger(plan)
+        try:
+            self._file = h5py.File(path, "w", libver="earliest")
+        except OSError as error:
+            raise OutputError(f"{path} cannot be written ({error}).") from None
+        self._pending: list[tuple[Hashed, Record]] = []
+        count, channels = plan.count, 1 if plan.colour == "grey" else 3
+        self._image_bytes = channels * plan.resolution**2
+        for level in plan.levels:
+            together = max(1, min(count, CHUNK_BYTES // (channels * level * level)))
+            shape, chunks = (count, channels, level, level), (together, channels, level, level)
             self._file.create_dataset(layout.hdf5_dataset(level), shape, np.uint8, chunks=chunks)
-        self._names = self._file.create_dataset(layout.HDF5_NAMES, (count, 1), h5py.string_dtype())
-        self._hash_column = self._file.create_dataset(layout.HDF5_HASHES, (count, 1), "S64")
+        text = h5py.string_dtype()
+        self._names = self._file.create_dataset(layout.HDF5_NAMES, (count, 1), text)
+        self._attributes = self._file.create_dataset(layout.HDF5_ATTRIBUTES, (count, 1), text)
+        self._hashes = self._file.create_dataset(layout.HDF5_HASHES, (count, 1), "S64")
+        self._checksums = self._file.create_dataset(layout.HDF5_CHECKSUMS, (count, len(plan.levels)), "<u4")
 
-    def append(self, pyramid: dict[int, NDArray[np.uint8]], record: Record) -> None:
-        """Add one image: level → uint8 (3, level, level) for every level, and what is known of it."""
-        index = len(self._hashes)
-        for level in self._levels:
-            self._file[layout.hdf5_dataset(level)][index] = pyramid[level]
-        self._names[index, 0] = record.name
-        self._hash_column[index, 0] = record.sha256.encode()
-        self._hashes.append(record.sha256)
+    def encode(self, pyramid: Pyramid) -> Hashed:
+        """Return the image with its checksums."""
+        top = pyramid[self.plan.resolution]
+        sha256 = image_hash(top if len(top) == 3 else top.repeat(3, axis=0))
+        return Hashed(pyramid, sha256, {level: zlib.crc32(_bytes(image)) for level, image in pyramid.items()})
 
-    def __enter__(self) -> Hdf5Writer:
-        return self
+    def append(self, encoded: Hashed, record: Record, label: int | None) -> None:
+        """Add the next image."""
+        self._ledger.add(encoded.sha256, label)
+        self._pending.append((encoded, record))
+        if len(self._pending) * self._image_bytes >= PENDING_BYTES:
+            self._write_pending()
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if kind is None:
-            header = Header(len(self._hashes), self._levels, content_hash(self._hashes), codec="raw")
-            self._file.attrs[layout.HDF5_HEADER] = header.to_json()
-        self._file.close()
+    def finish(self) -> None:
+        """Add the labels and the header."""
+        labels = self._ledger.labels
+        self._write_pending()
+        with self._writing():
+            if labels is not None:
+                self._file.create_dataset(layout.HDF5_LABELS, data=labels[:, None].astype("<i8"))
+            codecs = dict.fromkeys(self.plan.levels, "raw")
+            self._file.attrs[layout.HDF5_HEADER] = self._ledger.header(codecs).to_json()
 
+    def close(self) -> None:
+        """Close the file."""
+        with self._writing():
+            self._file.close()
 
-def labels_path(path: Path) -> Path:
-    """Return where the labels of an HDF5 store stand: NAME-labels.npy beside NAME.h5."""
-    return path.with_name(f"{path.stem}-labels.npy")
+    def stands_at(self, path: Path) -> None:
+        """Put the labels beside the file, or remove those of the store it replaced."""
+        labels = self._ledger.labels
+        if labels is None:
+            remove(labels_path(path))
+        else:
+            write_labels_file(labels_path(path), labels, self.plan.classes or 1)
+
+    def _write_pending(self) -> None:
+        """Write what has gathered, a slice a data set: a call of the library costs as much as a small image."""
+        images, records = [image for image, _ in self._pending], [record for _, record in self._pending]
+        rows = slice(self._ledger.count - len(images), self._ledger.count)
+        if not images:
+            return
+        with self._writing():
+            for level in self.plan.levels:
+                self._file[layout.hdf5_dataset(level)][rows] = np.stack([image.pyramid[level] for image in images])
+            self._names[rows, 0] = [record.name for record in records]
+            self._attributes[rows, 0] = [layout.attributes_to_json(record.attributes) for record in records]
+            self._hashes[rows, 0] = [image.sha256.encode() for image in images]
+            self._checksums[rows] = [[image.crc32[level] for level in self.plan.levels] for image in images]
+        self._pending = []
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, RuntimeError) as error:
+            reason = str(error).splitlines()[0]
+            raise OutputError(f"{self.path} cannot be written ({reason}).", hint="Is the disk full?") from None
 
 
 def recognises(path: Path) -> bool:
@@ -148,11 +260,49 @@ def recognises(path: Path) -> bool:
     return path.is_file() and bool(h5py.is_hdf5(path))
 
 
+def _bytes(image: NDArray[np.uint8]) -> bytes:
+    return np.ascontiguousarray(image).tobytes()
+
+
+def _plain_datasets(file: h5py.File) -> dict[str, h5py.Dataset]:
+    """Return the data sets that stand in the file's root itself and hold their own data."""
+    found = {}
+    for name in file:
+        link = file.get(name, getlink=True)
+        if not isinstance(link, h5py.HardLink) or file.get(name, getclass=True) is not h5py.Dataset:
+            continue
+        dataset = file[name]
+        if not (dataset.is_virtual or dataset.external):
+            found[name] = dataset
+    return found
+
+
 def _levels(file: h5py.File) -> dict[int, str]:
     """Return side → name of the data sets of images; those below 4², which older files have, are not used."""
-    shapes = {k: v.shape for k, v in file.items() if k.startswith("data") and isinstance(v, h5py.Dataset)}
-    squares = {shape[3]: key for key, shape in shapes.items() if len(shape) == 4 and shape[2] == shape[3]}
-    return {side: key for side, key in squares.items() if side >= LOWEST_LEVEL}
+    shapes = {name: data.shape for name, data in _plain_datasets(file).items() if name.startswith("data")}
+    squares = {int(shape[3]): name for name, shape in shapes.items() if len(shape) == 4 and shape[2] == shape[3]}
+    return {side: name for side, name in squares.items() if side >= LOWEST_LEVEL}
+
+
+def _columns(file: h5py.File, count: int) -> set[str]:
+    """Return which of our columns are there and have a row for every image."""
+    found = _plain_datasets(file)
+    return {
+        name
+        for name in COLUMNS
+        if name in found and found[name].ndim == 2 and found[name].shape[0] == count and found[name].shape[1] <= 16
+    }
+
+
+def _header_text(file: h5py.File) -> bytes | str | None:
+    """Return our header; its size is looked at before it is read."""
+    if layout.HDF5_HEADER not in file.attrs:
+        return None
+    attribute = file.attrs.get_id(layout.HDF5_HEADER)
+    if attribute.shape != () or attribute.get_storage_size() > layout.MAX_TEXT_BYTES:
+        return b""
+    value = file.attrs[layout.HDF5_HEADER]
+    return value if isinstance(value, (str, bytes)) else b""
 
 
 def _check_level(dataset: h5py.Dataset, count: int, *, where: str) -> None:
@@ -164,21 +314,38 @@ def _check_level(dataset: h5py.Dataset, count: int, *, where: str) -> None:
         )
     if number != count:
         raise InputError(f"{where}: {dataset.name} holds {number} images, the top level {count}.")
+    if dataset.chunks and int(np.prod(dataset.chunks)) > max(MAX_CHUNK_BYTES, channels * side * side):
+        raise InputError(f"{where}: {dataset.name} has chunks of {dataset.chunks}; expected up to 256 MiB.")
 
 
-def _read_labels(path: Path, count: int) -> NDArray[np.int64] | None:
-    """Class numbers from an .npy of class numbers (N,) or of one-hot rows (N, classes); none if it is not there."""
-    if not path.is_file():
-        return None
+def _record(
+    columns: dict[str, NDArray[Any] | None], levels: Sequence[int], place: int, where: str, index: int
+) -> StoredRecord:
+    """Return one image's record out of its rows of the columns."""
+    rows = {name: column[place] for name, column in columns.items() if column is not None}
     try:
-        labels = np.load(path, allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
-        raise InputError(f"{path} is not a plain .npy array ({error}).") from None
-    if labels.dtype.kind not in "iufb":
-        raise InputError(f"{path} holds {labels.dtype}; expected class numbers or one-hot rows.")
-    if labels.ndim not in (1, 2) or labels.shape[0] != count:
-        raise InputError(f"{path} has shape {labels.shape}; expected ({count},) or ({count}, classes).")
-    numbers: NDArray[np.int64] = (labels.argmax(axis=1) if labels.ndim == 2 else labels).astype(np.int64)
-    if numbers.min() < 0:
-        raise InputError(f"{path} has the class number {numbers.min()}; they count from 0.")
-    return numbers
+        name, sha256 = _text(rows[layout.HDF5_NAMES][0]), _text(rows[layout.HDF5_HASHES][0])
+        attributes = layout.attributes_from_json(_text(rows.get(layout.HDF5_ATTRIBUTES, [b""])[0]))
+        checksums = rows.get(layout.HDF5_CHECKSUMS, [])
+        if not layout.is_hash(sha256) or len(checksums) not in (0, len(levels)):
+            raise ValueError("no hash")
+        crc32 = dict(zip(levels, map(int, checksums), strict=False))
+    except (ValueError, TypeError):
+        message = f"{where}: the record of image {index} is damaged."
+        raise InputError(message, hint=repair_hint(where)) from None
+    return StoredRecord(name, sha256, attributes, crc32)
+
+
+def _text(value: Any) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+
+
+FORMAT = Format(
+    name="hdf5",
+    title="HDF5 file as the authors' first trainer used it",
+    open=lambda path, reading: Hdf5Store(path),
+    recognises=recognises,
+    writer=Hdf5Writer,
+    writes="file",
+    suffixes=(".h5", ".hdf5"),
+)

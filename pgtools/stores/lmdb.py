@@ -2,44 +2,60 @@
 
 from __future__ import annotations
 
-import json
-import threading
-import weakref
+import zlib
 from collections.abc import Collection, Sequence
-from dataclasses import asdict
+from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 
 import lmdb
 import numpy as np
 from numpy.typing import NDArray
 
 from pgtools.errors import InputError, OutputError
-from pgtools.imaging.photo import decode, encode_png
-from pgtools.imaging.pyramid import levels_below
+from pgtools.imaging.pyramid import mean_pyramid
+from pgtools.runtime.workers import in_threads
 from pgtools.stores import layout
-from pgtools.stores.folder import in_threads
-from pgtools.stores.layout import Header, Record
-from pgtools.stores.source import LevelStore, content_hash
+from pgtools.stores.codecs import codec_for, decode_into, encode
+from pgtools.stores.formats import Format
+from pgtools.stores.layout import Record, StoredRecord, repair_hint
+from pgtools.stores.lmdb_pages import LmdbPages
+from pgtools.stores.source import LevelStore, check_index, image_hash
+from pgtools.stores.writer import Ledger, Plan, Pyramid, Writer
 
+DATA_FILE = "data.mdb"
 FIRST_MAP_BYTES = 1 << 26
+# Images are put into the file many at a time: each transaction writes the pages on the way to the root anew.
+PENDING_BYTES = 1 << 23
+# Fewer encoded bytes than this are decoded sooner than handed to another thread.
+THREADS_FROM_BYTES = 1 << 15
 
 
 class LmdbStore(LevelStore):
-    """An LMDB of encoded images, ours or any PyTorch GAN trainer's."""
+    """An LMDB of encoded images, ours or any PyTorch GAN trainer's. Opening it reads three keys, whatever its size.
 
-    def __init__(self, path: Path) -> None:
+    Args:
+        path: the folder with `data.mdb`.
+        trusted: believe the header; without, the levels are probed, as in other people's stores.
+    """
+
+    def __init__(self, path: Path, *, trusted: bool = True) -> None:
         self.name, self.path = str(path), path
-        self._environment: lmdb.Environment | None = None
-        length, header = self._get(layout.LMDB_LENGTH), self._get(layout.LMDB_HEADER)
+        self.pages = LmdbPages(path / DATA_FILE, where=str(path))
+        length, header = self.pages.get(layout.LMDB_LENGTH), self.pages.get(layout.LMDB_HEADER)
         if length is None:
             raise InputError(f"{path} is an LMDB without the key 'length'; it is no image store.")
         self._count = _count(length, where=str(path))
-        self.header = layout.header_from_json(header, where=str(path)) if header else None
+        self.header = layout.header_from_json(header, where=str(path)) if header and trusted else None
+        if self.header and self.header.count != self._count:
+            raise InputError(
+                f"{path}: its header counts {self.header.count} images, the key 'length' {self._count}.",
+                hint=repair_hint(path),
+            )
         self._stored = self.header.levels if self.header else self._probe_levels()
-        if self._count < 1 or not self._stored:
+        if not 1 <= self._count <= self.pages.entries or not self._stored:
             raise InputError(f"{path} holds no images.")
         self.resolution = max(self._stored)
+        self.colour = self.header.colour if self.header else "rgb"
 
     def __len__(self) -> int:
         return self._count
@@ -49,138 +65,187 @@ class LmdbStore(LevelStore):
         """The levels that need not be computed."""
         return self._stored
 
+    def read_labels(self) -> NDArray[np.int64] | None:
+        """Read the labels: int64, little endian, one after the other under one key."""
+        data = self.pages.get(layout.LMDB_LABELS) if self.header and self.header.classes else None
+        if self.header is None or self.header.classes is None:
+            return None
+        if data is None or len(data) != 8 * self._count:
+            raise InputError(f"{self.name}: its labels are damaged.", hint=repair_hint(self.path))
+        labels = np.frombuffer(data, "<i8").astype(np.int64)
+        if fault := layout.labels_fault(labels, self.header.classes):
+            raise InputError(f"{self.name}: {fault}.", hint=repair_hint(self.path))
+        return labels
+
+    def records(self, indices: Sequence[int]) -> list[Record]:
+        """Return the images' names and attributes; their numbers where none were stored."""
+        stored = (self.stored_record(check_index(i, self)) for i in indices)
+        return [
+            Record(record.name, record.attributes) if record else Record(f"{index:08d}")
+            for index, record in zip(indices, stored, strict=True)
+        ]
+
+    def stored_record(self, index: int) -> StoredRecord | None:
+        """Return what the store keeps of one image beside its pixels; None in other people's stores.
+
+        Raises:
+            InputError: it is damaged.
+        """
+        text = self.pages.get(layout.lmdb_record_key(index))
+        if text is None:
+            return None
+        return layout.record_from_json(text, where=f"{self.name}: the record of image {index}")
+
     def image_hashes(self, indices: Sequence[int]) -> list[str]:
         """Return each image's SHA-256: from the records where all have one, else by reading the images."""
-        found = [text for index in indices if (text := self._recorded_hash(int(index)))]
+        records = [self.stored_record(check_index(i, self)) if self.header else None for i in indices]
+        found = [record.sha256 for record in records if record]
         return found if len(found) == len(indices) else super().image_hashes(indices)
-
-    def __getstate__(self) -> dict[str, object]:
-        return {**self.__dict__, "_environment": None}
 
     def read_stored(self, indices: Sequence[int], level: int) -> NDArray[np.uint8]:
         """Return images at a stored level."""
-        images = in_threads(lambda index: self._decode(index, level), indices)
-        return np.stack(images) if images else np.zeros((0, 3, level, level), np.uint8)
+        images = np.empty((len(indices), 3, level, level), np.uint8)
 
-    def _recorded_hash(self, index: int) -> str | None:
-        text = self._get(layout.lmdb_record_key(index)) if self.header else None
-        if text is None:
-            return None
-        try:
-            found = json.loads(text)["sha256"]
-        except (ValueError, TypeError, KeyError):
-            found = None
-        if not layout.is_hash(found):
-            raise InputError(f"{self.name}: the record of image {index} is damaged.", hint="Build the store again.")
-        return str(found)
+        def read(place: int) -> None:
+            index = check_index(indices[place], self)
+            data = self.encoded(index, level)
+            decode_into(data, images[place], where=self.where(index, level), hint=repair_hint(self.path))
 
-    def _decode(self, index: int, level: int) -> NDArray[np.uint8]:
-        where = f"{self.name}, image {index} at {level}²"
-        if not 0 <= index < self._count:
-            raise InputError(f"{self.name} has no image {index}; it holds {self._count}.")
-        data = self._get(layout.lmdb_image_key(level, index))
+        if len(indices) and len(self.encoded(check_index(indices[0], self), level)) < THREADS_FROM_BYTES:
+            for place in range(len(indices)):
+                read(place)
+        else:
+            in_threads(read, range(len(indices)))
+        return images
+
+    def encoded(self, index: int, level: int) -> bytes:
+        """Return one image of a stored level as it is stored: bytes that Pillow opens.
+
+        Raises:
+            InputError: it is missing.
+        """
+        data = self.pages.get(layout.lmdb_image_key(level, index))
         if data is None:
-            raise InputError(f"{where} is missing.", hint="The store is damaged: build it again.")
-        image = decode(data, where=where)
-        if image.shape[:2] != (level, level):
-            raise InputError(f"{where} is {image.shape[1]}×{image.shape[0]} pixels.", hint="Build the store again.")
-        return np.ascontiguousarray(image.transpose(2, 0, 1))
+            raise InputError(f"{self.where(index, level)}: is missing.", hint=repair_hint(self.path))
+        return data
 
-    def _get(self, key: bytes) -> bytes | None:
-        if self._environment is None:
-            self._environment = _environment(self.path)
+    def where(self, index: int, level: int) -> str:
+        """Return how one stored image is named in errors: by its number and, where it has one, its name."""
         try:
-            with self._environment.begin() as transaction:
-                value = transaction.get(key)
-        except lmdb.Error as error:
-            raise InputError(f"{self.path} is a damaged LMDB ({error}).") from None
-        return None if value is None else bytes(value)
+            record = self.stored_record(index)
+        except InputError:
+            record = None
+        named = f" ({record.name})" if record else ""
+        return f"{self.name}, image {index}{named} at {level}²"
 
     def _probe_levels(self) -> tuple[int, ...]:
-        return tuple(2**r for r in range(13, 1, -1) if self._get(layout.lmdb_image_key(2**r, 0)) is not None)
+        return tuple(2**r for r in range(13, 1, -1) if self.pages.get(layout.lmdb_image_key(2**r, 0)) is not None)
 
 
-class LmdbWriter:
-    """Writes a new LMDB, image after image; `with` closes it. The header goes in last.
+@dataclass(frozen=True)
+class Encoded:
+    """One image as an LMDB store keeps it: level → bytes, and the hashes of what they give back and of what came."""
 
-    Args:
-        path: a folder that does not exist; write aside and rename (see runtime.files.written_aside).
-        resolution: side of the images.
-    """
+    levels: dict[int, bytes]
+    sha256: str
+    given: str
 
-    def __init__(self, path: Path, resolution: int) -> None:
+
+class LmdbWriter(Writer[Encoded]):
+    """Writes a new LMDB. The header goes in last; the map grows by itself."""
+
+    def __init__(self, path: Path, plan: Plan) -> None:
+        super().__init__(path, plan)
         # The one who renames the finished folder flushes it to disk; until then nothing needs to survive.
         try:
             self._environment = lmdb.open(str(path), map_size=FIRST_MAP_BYTES, lock=False, sync=False)
         except lmdb.Error as error:
             raise OutputError(f"{path} cannot be written ({error}).") from None
-        self._path, self._levels = path, levels_below(resolution)
-        self._hashes: list[str] = []
+        top = plan.resolution
+        self._codecs = {level: codec_for(level, top, plan.codec, plan.quality) for level in plan.levels}
+        self._ledger = Ledger(plan)
+        self._pending: list[tuple[bytes, bytes]] = []
+        self._pending_bytes = 0
 
-    def append(self, pyramid: dict[int, NDArray[np.uint8]], record: Record) -> None:
-        """Add one image: level → uint8 (3, level, level) for every level, and what is known of it."""
-        index = len(self._hashes)
-        items = [
-            (layout.lmdb_image_key(level, index), encode_png(pyramid[level].transpose(1, 2, 0)))
-            for level in self._levels
-        ]
-        items.append((layout.lmdb_record_key(index), json.dumps(asdict(record), sort_keys=True).encode()))
-        self._put(items)
-        self._hashes.append(record.sha256)
+    def encode(self, pyramid: Pyramid) -> Encoded:
+        """Return every level encoded; below a lossy top the levels are means of what it gives."""
+        top = self.plan.resolution
+        given = image_hash(_three(pyramid[top]))
+        data = encode(pyramid[top], self._codecs[top])
+        sha256 = given
+        if self._codecs[top].startswith("jpeg"):
+            seen = np.empty((3, top, top), np.uint8)
+            decode_into(data, seen, where="an image just encoded")
+            sha256 = image_hash(seen)
+            pyramid = mean_pyramid(seen[: len(pyramid[top])])
+        lower = {level: encode(pyramid[level], self._codecs[level]) for level in self.plan.levels[1:]}
+        return Encoded({top: data, **lower}, sha256, given)
 
-    def __enter__(self) -> LmdbWriter:
-        return self
+    def append(self, encoded: Encoded, record: Record, label: int | None) -> None:
+        """Add the next image."""
+        index = self._ledger.count
+        checksums = {level: zlib.crc32(data) for level, data in encoded.levels.items()}
+        stored = StoredRecord(record.name, encoded.sha256, record.attributes, checksums)
+        self._put(layout.lmdb_record_key(index), stored.to_json())
+        for level, data in encoded.levels.items():
+            self._put(layout.lmdb_image_key(level, index), data)
+        self._ledger.add(encoded.sha256, label, given=encoded.given)
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if kind is None:
-            header = Header(len(self._hashes), self._levels, content_hash(self._hashes), codec="png")
-            count = str(len(self._hashes)).encode()
-            self._put([(layout.LMDB_LENGTH, count), (layout.LMDB_HEADER, header.to_json().encode())])
+    def finish(self) -> None:
+        """Add the labels, the count and the header."""
+        labels = self._ledger.labels
+        if labels is not None:
+            self._put(layout.LMDB_LABELS, labels.astype("<i8").tobytes())
+        self._put(layout.LMDB_LENGTH, str(self._ledger.count).encode())
+        self._put(layout.LMDB_HEADER, self._ledger.header(self._codecs).to_json().encode())
+        self._write_pending()
+
+    def close(self) -> None:
+        """Close the file."""
         self._environment.close()
 
-    def _put(self, items: list[tuple[bytes, bytes]]) -> None:
-        """Write all items in one transaction; the map doubles whenever it is full."""
+    def _put(self, key: bytes, value: bytes) -> None:
+        self._pending.append((key, value))
+        self._pending_bytes += len(value)
+        if self._pending_bytes >= PENDING_BYTES:
+            self._write_pending()
+
+    def _write_pending(self) -> None:
+        """Write what has gathered in one transaction; the map doubles whenever it is full."""
         while True:
             try:
                 with self._environment.begin(write=True) as transaction:
-                    for key, value in items:
+                    for key, value in self._pending:
                         transaction.put(key, value)
-                return
             except lmdb.MapFullError:
                 self._environment.set_mapsize(2 * self._environment.info()["map_size"])
             except lmdb.Error as error:
-                raise OutputError(f"{self._path} cannot be written ({error}).") from None
+                raise OutputError(f"{self.path} cannot be written ({error}).") from None
+            else:
+                self._pending, self._pending_bytes = [], 0
+                return
 
 
 def recognises(path: Path) -> bool:
     """Return whether `path` is an LMDB folder."""
-    return (path / "data.mdb").is_file()
+    return (path / DATA_FILE).is_file()
 
 
-# LMDB refuses to open one file twice in a process, so stores of the same file share its environment. Read-only and
-# without locks it may also cross a fork.
-_environments: weakref.WeakValueDictionary[tuple[int, int], lmdb.Environment] = weakref.WeakValueDictionary()
-_opening = threading.Lock()
-
-
-def _environment(path: Path) -> lmdb.Environment:
-    try:
-        status = (path / "data.mdb").stat()
-        key = (status.st_dev, status.st_ino)
-        with _opening:
-            environment = _environments.get(key)
-            if environment is None:
-                environment = lmdb.open(str(path), readonly=True, lock=False, readahead=False)
-                _environments[key] = environment
-        return environment
-    except (lmdb.Error, OSError) as error:
-        raise InputError(f"{path} is not a readable LMDB ({error}).") from None
+def _three(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return image if len(image) == 3 else image.repeat(3, axis=0)
 
 
 def _count(text: bytes, *, where: str) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        raise InputError(f"{where}: the key 'length' is {text[:20]!r}; expected a number.") from None
+    if not text.isdigit() or len(text) > 12:
+        raise InputError(f"{where}: the key 'length' is {text[:20]!r}; expected a number.")
+    return int(text)
+
+
+FORMAT = Format(
+    name="lmdb",
+    title="LMDB store with the keys of the PyTorch GAN trainers",
+    open=lambda path, reading: LmdbStore(path),
+    recognises=recognises,
+    writer=LmdbWriter,
+    suffixes=(".lmdb",),
+)

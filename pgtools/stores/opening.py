@@ -4,28 +4,55 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pgtools.errors import InputError
+from pgtools.errors import InputError, UsageError
 from pgtools.stores import archive, folder, hdf5, lmdb
+from pgtools.stores.formats import ALL_SPLITS, Format, Reading
 from pgtools.stores.source import ImageSource
 
+# In the order in which a path is asked what it holds: a folder of images is what is left.
+FORMATS: tuple[Format, ...] = (
+    lmdb.FORMAT,
+    hdf5.FORMAT,
+    archive.FORMAT,
+    folder.FORMAT,
+)
 
-def open_source(path: Path) -> ImageSource:
-    """Open images on disk by what the path holds: an LMDB, an HDF5 file, a ZIP or a folder of images.
+
+def open_source(path: Path, *, format: str | None = None, reading: Reading | None = None) -> ImageSource:
+    """Open images on disk by what the path holds.
+
+    Args:
+        path: a store, an archive, a folder, a data set's own files.
+        format: one of the names in `FORMATS`; told by the path if not given.
+        reading: crop, resize and split, where the format leaves a choice.
 
     Raises:
         InputError: nothing is there, or it holds no images that pgtools reads.
+        UsageError: there is no format of that name, or the choices are not the format's.
     """
+    reading = reading or Reading()
     if not path.exists():
         raise InputError(f"{path} does not exist.", hint="Name a folder, a ZIP, an LMDB or an HDF5 file of images.")
-    for recognises, open_ in (
-        (lmdb.recognises, lmdb.LmdbStore),
-        (hdf5.recognises, hdf5.Hdf5Store),
-        (archive.recognises, archive.ImageArchive),
-        (folder.recognises, folder.ImageFolder),
-    ):
-        if recognises(path):
-            return open_(path)
-    raise InputError(
-        f"{path} is no image source.",
-        hint="pgtools reads LMDB and HDF5 stores, ZIP archives and folders of images.",
-    )
+    found = _named(format) if format else next((known for known in FORMATS if known.recognises(path)), None)
+    if found is None:
+        raise InputError(
+            f"{path} is no image source.",
+            hint="pgtools reads stores, folders and ZIPs of images, TFRecords and the data sets in docs/stores.md.",
+        )
+    _check_choices(found, reading)
+    return found.open(path, reading)
+
+
+def _named(name: str) -> Format:
+    for known in FORMATS:
+        if known.name == name:
+            return known
+    raise UsageError(f"There is no format {name!r}; there are {', '.join(known.name for known in FORMATS)}.")
+
+
+def _check_choices(format: Format, reading: Reading) -> None:
+    if reading.fit is not None and not format.fits:
+        raise UsageError(f"--crop and --resize are for images of any size; {format.name} has one size.")
+    if reading.split not in (None, ALL_SPLITS, *format.splits):
+        known = ", ".join((*format.splits, ALL_SPLITS)) if format.splits else "none"
+        raise UsageError(f"{format.name} has no split {reading.split!r}; it has {known}.")

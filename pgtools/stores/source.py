@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pgtools.errors import InputError
 from pgtools.imaging.pyramid import levels_below, mean_level
-from pgtools.runtime.seeds import stream
-from pgtools.stores.layout import Header
+from pgtools.stores.layout import Colour, Header, Record
+
+if TYPE_CHECKING:
+    import torch
+
+    from pgtools.stores.torch_data import ImageDataset
 
 HASH_AT_ONCE = 64
 
@@ -21,24 +27,52 @@ class ImageSource(ABC):
     """Square RGB images of one power-of-two size, readable in any order at any level.
 
     A level is named by its side in pixels. A source that stores only the top computes the lower levels as 2×2 means,
-    so two sources of the same images give the same bytes for the same (level, index).
+    so two sources of the same images give the same bytes for the same (level, index). Opening is cheap: labels and
+    records are read when they are asked for. A source may be used from several threads, and travels to other processes
+    by pickling or by fork.
 
     Attributes:
         name: what the source is called in results, usually its path.
         resolution: side of the top level, in pixels.
-        labels: int64 (N,) class numbers, or None.
+        colour: "grey" if every image is known to have three equal channels, else "rgb".
     """
 
     name: str
     resolution: int
-    labels: NDArray[np.int64] | None = None
+    colour: Colour = "rgb"
 
     @abstractmethod
     def __len__(self) -> int: ...
 
     @abstractmethod
     def read_top(self, indices: Sequence[int]) -> NDArray[np.uint8]:
-        """Return the images at full resolution, uint8 (N, 3, R, R), in the order of `indices`."""
+        """Return the images at full resolution, uint8 (N, 3, R, R), in the order of `indices`.
+
+        Raises:
+            InputError: an index is not there, or an image is damaged.
+        """
+
+    @functools.cached_property
+    def labels(self) -> NDArray[np.int64] | None:
+        """Class numbers from 0 up, int64 (N,); None if the source has none.
+
+        Raises:
+            InputError: there are labels, and they are damaged or no class numbers.
+        """
+        return self.read_labels()
+
+    @property
+    def classes(self) -> int | None:
+        """Number of classes: what the source says, else the largest label and one; None without labels."""
+        return None if self.labels is None else int(self.labels.max()) + 1
+
+    def read_labels(self) -> NDArray[np.int64] | None:
+        """Read what `labels` keeps. Overridden where there are labels."""
+        return None
+
+    def records(self, indices: Sequence[int]) -> list[Record]:
+        """Return the images' names and attributes, in the order of `indices`. Overridden where there are any."""
+        return [Record(f"{check_index(i, self):08d}") for i in indices]
 
     @property
     def levels(self) -> tuple[int, ...]:
@@ -71,12 +105,26 @@ class ImageSource(ABC):
         for start in range(0, len(self), size):
             yield self.read(range(start, min(start + size, len(self))), level)
 
+    def tensor(self, indices: Sequence[int], level: int | None = None) -> torch.Tensor:
+        """Return what `read` returns as a torch tensor on the CPU, uint8 (N, 3, level, level)."""
+        import torch
+
+        return torch.from_numpy(self.read(indices, level))
+
+    def dataset(self, level: int | None = None) -> ImageDataset:
+        """Return the source as a `torch.utils.data.Dataset` of (image, label); see `ImageDataset`."""
+        from pgtools.stores.torch_data import ImageDataset
+
+        return ImageDataset(self, level=level)
+
     def fingerprint(self) -> str:
-        """Return the SHA-256 (64 hex digits) of the count, the size and every image's bytes at the top level.
+        """Return the SHA-256 (64 hex digits) over the SHA-256 of each image's bytes at the top level, in order.
 
         Equal for equal images in equal order, whatever the format that holds them.
         """
-        return content_hash(self.image_hashes(range(len(self))))
+        size = HASH_AT_ONCE
+        starts = range(0, len(self), size)
+        return content_hash(text for i in starts for text in self.image_hashes(range(i, min(i + size, len(self)))))
 
     def image_hashes(self, indices: Sequence[int]) -> list[str]:
         """Return each image's SHA-256 as `image_hash` gives it, in the order of `indices`.
@@ -105,6 +153,11 @@ class LevelStore(ImageSource):
     def read_stored(self, indices: Sequence[int], level: int) -> NDArray[np.uint8]:
         """Return images at a stored level, uint8 (N, 3, level, level)."""
 
+    @property
+    def classes(self) -> int | None:
+        """Number of classes: from the header where there is one, else as every source says it."""
+        return self.header.classes if self.header and self.header.classes else super().classes
+
     def read_top(self, indices: Sequence[int]) -> NDArray[np.uint8]:
         """Return the images at full resolution."""
         return self.read_stored(indices, self.resolution)
@@ -119,47 +172,11 @@ class LevelStore(ImageSource):
         return self.header.content if self.header else super().fingerprint()
 
 
-class Subset(ImageSource):
-    """Some images of another source, in a given order."""
-
-    def __init__(self, source: ImageSource, indices: Sequence[int]) -> None:
-        self.source, self.indices = source, np.asarray(indices, dtype=np.int64)
-        self.name, self.resolution = source.name, source.resolution
-        self.labels = None if source.labels is None else source.labels[self.indices]
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    def read_top(self, indices: Sequence[int]) -> NDArray[np.uint8]:
-        """Return the images at full resolution."""
-        return self.source.read_top(self._inner(indices))
-
-    def read(self, indices: Sequence[int], level: int | None = None) -> NDArray[np.uint8]:
-        """Return images at a level, as the whole source would."""
-        return self.source.read(self._inner(indices), level)
-
-    def image_hashes(self, indices: Sequence[int]) -> list[str]:
-        """Return each image's SHA-256, as the whole source would."""
-        return self.source.image_hashes(self._inner(indices))
-
-    def _inner(self, indices: Sequence[int]) -> list[int]:
-        return [int(i) for i in self.indices[np.asarray(indices, dtype=np.int64)]]
-
-
-def choose(source: ImageSource, count: int, seed: int) -> ImageSource:
-    """Return `count` images of the source: all in order if it has just as many, else a seeded random choice.
-
-    Raises:
-        InputError: the source has fewer images.
-    """
-    if len(source) < count:
-        raise InputError(
-            f"{source.name} has {len(source)} images; {count} were asked for.",
-            hint=f"Pass --num-images {len(source)} or fewer.",
-        )
-    if len(source) == count:
-        return source
-    return Subset(source, np.sort(stream(seed, "subset").permutation(len(source))[:count]).tolist())
+def check_index(index: int, source: ImageSource) -> int:
+    """Return `index` as an int, or raise InputError if the source has no such image."""
+    if not 0 <= index < len(source):
+        raise InputError(f"{source.name} has no image {index}; it holds {len(source)}.")
+    return int(index)
 
 
 def image_hash(image: NDArray[np.uint8]) -> str:
@@ -167,7 +184,7 @@ def image_hash(image: NDArray[np.uint8]) -> str:
     return hashlib.sha256(np.ascontiguousarray(image).tobytes()).hexdigest()
 
 
-def content_hash(hashes: Sequence[str]) -> str:
+def content_hash(hashes: Iterable[str]) -> str:
     """Return the SHA-256 over the images' own hashes, in order: the fingerprint of a source."""
     digest = hashlib.sha256()
     for text in hashes:

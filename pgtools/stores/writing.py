@@ -3,79 +3,177 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pgtools.errors import OutputError, UsageError
 from pgtools.imaging.pyramid import mean_pyramid
-from pgtools.runtime.files import check_writable, remove_stale, written_aside
-from pgtools.stores.hdf5 import Hdf5Writer, labels_path
+from pgtools.runtime.files import check_writable, path_lock, remove_stale, written_aside
+from pgtools.runtime.workers import map_ahead
+from pgtools.stores.codecs import codec_for, encode
+from pgtools.stores.formats import Format
+from pgtools.stores.labels import labels_path
 from pgtools.stores.layout import Record
-from pgtools.stores.lmdb import LmdbWriter
-from pgtools.stores.source import image_hash
+from pgtools.stores.opening import FORMATS
+from pgtools.stores.source import ImageSource
+from pgtools.stores.writer import Plan, Pyramid, Writer
 
-# Measured on photographs of faces: PNG takes about half of the raw bytes; the pyramid adds a third.
-LMDB_BYTES_PER_BYTE, HDF5_BYTES_PER_BYTE = 0.75, 1.34
+# Images of a source that are encoded once to tell what the whole will take.
+SAMPLE = 8
+# What a record, the pages around small values and their keys take, an image and level.
+OVERHEAD_BYTES = 1200
 
 
-def check_suffixes(paths: Sequence[Path]) -> None:
-    """Raise UsageError unless every path ends in .lmdb, .h5 or .hdf5 and none is named twice."""
+@dataclass(frozen=True)
+class Item:
+    """One image on its way into a store: uint8 (3, R, R), what is known of it, its class if the set has classes."""
+
+    image: NDArray[np.uint8]
+    record: Record
+    label: int | None = None
+
+
+@dataclass(frozen=True)
+class Output:
+    """A path and the format that is to stand there."""
+
+    path: Path
+    format: Format
+
+
+def output(path: Path, format: str | None = None) -> Output:
+    """Return where and in which format to write, by the name of the format or else by the path's suffix.
+
+    Raises:
+        UsageError: neither tells a format that pgtools writes.
+    """
+    written = [known for known in FORMATS if known.writer]
+    if format is None:
+        found = [known for known in written if path.suffix in known.suffixes]
+    else:
+        found = [known for known in written if known.name == format]
+    if not found:
+        suffixes = ", ".join(f"NAME{suffix}" for known in written for suffix in known.suffixes[:1])
+        names = ", ".join(known.name for known in written)
+        raise UsageError(f"{path}: a store is named by its format: {suffixes}; or pass its format: {names}.")
+    return Output(path, found[0])
+
+
+def store_outputs(paths: Sequence[Path]) -> list[Output]:
+    """Return the outputs of a command that writes pgtools' own stores, LMDB and HDF5.
+
+    Raises:
+        UsageError: a path ends in neither .lmdb nor .h5 nor .hdf5, or is named twice.
+    """
     for path in paths:
         if path.suffix not in (".lmdb", ".h5", ".hdf5"):
             raise UsageError(f"{path}: a store is named NAME.lmdb or NAME.h5, by the format it is to have.")
+    check_distinct(paths)
+    return [output(path) for path in paths]
+
+
+def check_distinct(paths: Sequence[Path]) -> None:
+    """Raise UsageError if the same path is named twice."""
     if len({path.resolve() for path in paths}) < len(paths):
         raise UsageError("The same store is named twice.")
 
 
-def check_outputs(paths: Sequence[Path], *, overwrite: bool) -> None:
-    """Raise OutputError now if new stores could not be written to `paths` later.
+def check_outputs(outputs: Sequence[Output], *, overwrite: bool) -> None:
+    """Raise OutputError now if new stores could not be written later.
 
     Raises:
-        OutputError: one exists (and `overwrite` is off, or it is no store), or cannot be written.
+        OutputError: one exists (and `overwrite` is off, or it is not of the format that is to replace it), or cannot
+            be written.
     """
-    for path in paths:
-        check_writable(path, overwrite=overwrite, what="folder" if path.suffix == ".lmdb" else "file")
-        if path.is_dir() and not {file.name for file in path.iterdir()} <= {"data.mdb", "lock.mdb"}:
-            raise OutputError(f"{path} is a folder, but no LMDB; it will not be replaced.", hint="Name another.")
-        if path.suffix != ".lmdb" and labels_path(path).exists():
-            raise OutputError(
-                f"{labels_path(path)} would be taken for the labels of {path}.", hint="Remove it, or name another."
-            )
+    for one in outputs:
+        path, format = one.path, one.format
+        check_writable(path, overwrite=overwrite, what=format.writes)
+        if path.is_dir() and any(path.iterdir()) and not format.recognises(path):
+            raise OutputError(f"{path} is a folder, but no {format.name}; it is not replaced.", hint="Name another.")
+        if path.is_dir() and format.name == "lmdb" and not {f.name for f in path.iterdir()} <= {"data.mdb", "lock.mdb"}:
+            raise OutputError(f"{path} holds more than an LMDB; it is not replaced.", hint="Name another.")
+        beside = labels_path(path)
+        if format.name == "hdf5" and beside.exists() and not (overwrite and path.exists()):
+            raise OutputError(f"{beside} would be taken for the labels of {path}.", hint="Remove it, or name another.")
 
 
-def estimated_bytes(path: Path, count: int, resolution: int) -> int:
-    """Return about how many bytes a store of `count` photographs takes, every level included."""
-    factor = LMDB_BYTES_PER_BYTE if path.suffix == ".lmdb" else HDF5_BYTES_PER_BYTE
-    return int(count * 3 * resolution * resolution * factor)
-
-
-def write_stores(
-    paths: Sequence[Path], images: Iterable[tuple[str, NDArray[np.uint8]]], *, count: int, resolution: int
-) -> None:
-    """Write (name, uint8 3×R×R image) pairs, with every lower level, into new stores at `paths`.
-
-    Each store is written aside and renamed when it is whole; what stood at its path is replaced only then.
+def estimated_bytes(format: str, plan: Plan, sample: Sequence[NDArray[np.uint8]] = ()) -> int:
+    """Return about how many bytes a store takes, every level included.
 
     Args:
-        paths: NAME.lmdb or NAME.h5, any number of them.
-        images: the images in index order.
-        count: how many images will come.
-        resolution: their side.
+        format: its name.
+        plan: what it is to hold.
+        sample: some of the images, uint8 (3, R, R), encoded to find out; without, photographs are assumed.
     """
+    per_image = OVERHEAD_BYTES * len(plan.levels)
+    channels = 1 if plan.colour == "grey" else 3
+    for level in plan.levels:
+        raw = channels * level * level
+        codec = codec_for(level, plan.resolution, plan.codec, plan.quality) if format == "lmdb" else "raw"
+        if codec == "raw":
+            per_image += raw
+        elif not sample:
+            per_image += raw // 2
+        elif level == plan.resolution:
+            packed = sum(len(encode(image[:channels], codec)) for image in sample) / len(sample)
+            per_image += int(packed * (1.4 if plan.codec != "auto" else 1.5))
+    return int(per_image * plan.count)
+
+
+def write_stores(outputs: Sequence[Output], items: Iterable[Item], plan: Plan) -> None:
+    """Write images, with every lower level, into new stores.
+
+    Each store is written aside and renamed when it is whole; what stood at its path is replaced only then. The images
+    are encoded in threads, a few ahead.
+
+    Args:
+        outputs: paths and formats, any number of them.
+        items: the images in index order, `plan.count` of them.
+        plan: what they are.
+
+    Raises:
+        OutputError: another process writes at one of the paths, or the disk is full.
+    """
+    channels = 1 if plan.colour == "grey" else 3
     with contextlib.ExitStack() as stack:
-        writers: list[LmdbWriter | Hdf5Writer] = []
-        for path in paths:
-            remove_stale(path)
-            aside = stack.enter_context(written_aside(path))
-            if path.suffix == ".lmdb":
-                writers.append(stack.enter_context(LmdbWriter(aside, resolution)))
-            else:
-                writers.append(stack.enter_context(Hdf5Writer(aside, resolution, count)))
-        for name, image in images:
-            pyramid = mean_pyramid(image)
-            record = Record(name=name, sha256=image_hash(image))
-            for writer in writers:
-                writer.append(pyramid, record)
+        writers = [stack.enter_context(_writing(one, plan)) for one in outputs]
+
+        def encode_all(item: Item) -> tuple[Item, list[Any]]:
+            pyramid: Pyramid = mean_pyramid(np.ascontiguousarray(item.image[:channels]))
+            return item, [writer.encode(pyramid) for writer in writers]
+
+        for item, encoded in map_ahead(encode_all, items):
+            for writer, one in zip(writers, encoded, strict=True):
+                writer.append(one, item.record, item.label)
+
+
+@contextlib.contextmanager
+def _writing(output: Output, plan: Plan) -> Iterator[Writer[Any]]:
+    """Yield a writer of a path that no other process writes; on success its store stands there."""
+    path, make = output.path, output.format.writer
+    if make is None:
+        raise UsageError(f"pgtools reads {output.format.name}; it does not write it.")
+    with path_lock(path):
+        remove_stale(path)
+        with written_aside(path) as aside, make(aside, plan) as writer:
+            yield writer
+        writer.stands_at(path)
+
+
+def items_of(source: ImageSource, indices: Sequence[int], *, labelled: bool = True) -> Iterator[Item]:
+    """Yield the chosen images of a source, read a few at a time.
+
+    Raises:
+        InputError: an image or its record is damaged.
+    """
+    at_once = max(1, min(64, (16 << 20) // (3 * source.resolution**2)))
+    labels = source.labels if labelled else None
+    for start in range(0, len(indices), at_once):
+        chunk = indices[start : start + at_once]
+        for index, image, record in zip(chunk, source.read(chunk), source.records(chunk), strict=True):
+            yield Item(image, record, None if labels is None else int(labels[index]))

@@ -270,7 +270,7 @@ def test_a_fault_that_passes_gets_a_second_try(faces, tmp_path, monkeypatch) -> 
 def test_what_is_not_ours_is_never_replaced(faces, tmp_path) -> None:
     folder = copied(faces, tmp_path / "photos.lmdb")
     (tmp_path / "folder.h5").mkdir()
-    for out, message in (("photos.lmdb", "no LMDB"), ("folder.h5", "is a folder")):
+    for out, message in (("photos.lmdb", "but no lmdb"), ("folder.h5", "is a folder")):
         with pytest.raises(OutputError, match=message):
             build(faces, [tmp_path / out], BuildSettings(**SMALL), overwrite=True)
     with pytest.raises(UsageError, match="lies in the folder of the photos"):

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pgtools.stores.writing import write_stores
 from tests.conftest import Outcome
 from tests.metrics.sets import photographs
+from tests.stores.sets import written
 
 Run = Callable[..., Outcome]
 SMALL = ("--neighbourhoods", 8, "--directions", 16, "--device", "cpu")
@@ -45,9 +45,7 @@ def test_swd_prints_levels_and_what_made_them(pgtools: Run, real: Path, fake: Pa
 
 
 def test_every_kind_of_store_gives_the_same_figure(pgtools: Run, real: Path, fake: Path, tmp_path: Path):
-    stores = [tmp_path / "fake.lmdb", tmp_path / "fake.h5"]
-    images = [(str(i), image) for i, image in enumerate(photographs(12, 32, 2))]
-    write_stores(stores, images, count=12, resolution=32)
+    stores = written(tmp_path, photographs(12, 32, 2), "fake.lmdb", "fake.h5")
     found = [json.loads(pgtools("swd", real, path, *SMALL, "--json").out) for path in (fake, *stores)]
     for other in found[1:]:
         assert other["values"] == found[0]["values"]

@@ -20,24 +20,14 @@ from PIL import Image
 from pgtools.errors import InputError, PgtoolsError, UsageError
 from pgtools.imaging.pyramid import mean_pyramid
 from pgtools.stores import layout
+from pgtools.stores.layout import Record
 from pgtools.stores.opening import open_source
-from pgtools.stores.source import ImageSource, Subset, choose
-from pgtools.stores.writing import write_stores
+from pgtools.stores.source import ImageSource
+from pgtools.stores.views import Subset, choose
+from pgtools.stores.writer import Plan
+from pgtools.stores.writing import Item, output, store_outputs, write_stores
 from tests.pictures import jpeg, noise_images, smooth_images
-
-
-def written(folder: Path, images: np.ndarray, *names: str) -> list[Path]:
-    paths = [folder / name for name in names]
-    named = ((f"{i}.png", image) for i, image in enumerate(images))
-    write_stores(paths, named, count=len(images), resolution=images.shape[-1])
-    return paths
-
-
-def image_folder(folder: Path, images: np.ndarray) -> Path:
-    folder.mkdir(parents=True)
-    for i, image in enumerate(images):
-        Image.fromarray(image.transpose(1, 2, 0)).save(folder / f"{i:04d}.png")
-    return folder
+from tests.stores.sets import image_folder, written
 
 
 @settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
@@ -168,7 +158,7 @@ def test_a_label_that_is_no_class_number_is_refused(tmp_path, label: str) -> Non
     image_folder(tmp_path / "f", noise_images(1, 4))
     (tmp_path / "f" / "dataset.json").write_text('{"labels": [["0000.png", ' + label + "]]}")
     with pytest.raises(InputError, match=r"dataset\.json does not give one class number"):
-        open_source(tmp_path / "f")
+        _ = open_source(tmp_path / "f").labels
 
 
 def test_what_is_hidden_or_a_folder_is_no_image(tmp_path) -> None:
@@ -226,11 +216,11 @@ def test_the_map_grows_and_the_old_store_stays_until_the_new_is_whole(tmp_path, 
     (path,) = written(tmp_path, first, "a.lmdb")
 
     def breaks_off():
-        yield "0", noise_images(1, 64, seed=5)[0]
+        yield Item(noise_images(1, 64, seed=5)[0], Record("0"))
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        write_stores([path], breaks_off(), count=2, resolution=64)
+        write_stores([output(path)], breaks_off(), Plan(2, 64))
     np.testing.assert_array_equal(open_source(path).read(range(2)), first)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.lmdb"]
     second = noise_images(3, 64, seed=9)
@@ -280,14 +270,18 @@ def test_the_levels_below_four_of_older_hdf5_files_are_ignored(tmp_path) -> None
     ("field", "value", "message"),
     [
         ("version", "1", "version '1'"),
-        ("version", 2, "store version 2"),
+        ("version", 3, "store version 3"),
         ("count", "2", "count '2'"),
         ("levels", [8, "4"], "levels"),
         ("levels", [8, 6], "levels"),
         ("levels", 8, "header is damaged"),
         ("content", 5, "content 5"),
         ("content", "beef", "content 'beef'"),
-        ("codec", None, "codec None"),
+        ("codecs", None, "header is damaged"),
+        ("codecs", {"8": "raw"}, "codecs"),
+        ("colour", "red", "colour 'red'"),
+        ("classes", 0, "classes 0"),
+        ("origin", [], r"origin \[\]"),
     ],
 )
 def test_a_header_of_wrong_types_is_refused(tmp_path, name: str, field: str, value: object, message: str) -> None:
@@ -308,7 +302,8 @@ def test_a_header_of_wrong_types_is_refused(tmp_path, name: str, field: str, val
 def test_an_lmdb_of_less_than_one_image_is_refused(tmp_path) -> None:
     (path,) = written(tmp_path, noise_images(1, 8), "a.lmdb")
     with lmdb.open(str(path), lock=False) as environment, environment.begin(write=True) as transaction:
-        transaction.put(layout.LMDB_LENGTH, b"-3")
+        transaction.put(layout.LMDB_LENGTH, b"0")
+        transaction.delete(layout.LMDB_HEADER)
     with pytest.raises(InputError, match="holds no images"):
         open_source(path)
 
@@ -376,7 +371,7 @@ def test_a_missing_record_names_the_image(tmp_path) -> None:
     (path,) = written(tmp_path, noise_images(2, 8), "a.lmdb")
     with lmdb.open(str(path), lock=False) as environment, environment.begin(write=True) as transaction:
         transaction.delete(b"8-00001")
-    with pytest.raises(InputError, match="image 1 at 8² is missing"):
+    with pytest.raises(InputError, match=r"image 1 \(1\.png\) at 8²: is missing"):
         open_source(path).read([1])
 
 
@@ -384,7 +379,7 @@ def test_pickled_labels_are_refused(tmp_path) -> None:
     (path,) = written(tmp_path, noise_images(2, 4), "a.h5")
     np.save(tmp_path / "a-labels.npy", np.array([{}, {}], dtype=object), allow_pickle=True)
     with pytest.raises(InputError, match="not a plain"):
-        open_source(path)
+        _ = open_source(path).labels
 
 
 def test_labels_beside_hdf5(tmp_path) -> None:
@@ -395,14 +390,12 @@ def test_labels_beside_hdf5(tmp_path) -> None:
     assert labels.tolist() == [2, 0]
     np.save(tmp_path / "a-labels.npy", np.array([0, -1]))
     with pytest.raises(InputError, match="class number -1"):
-        open_source(path)
+        _ = open_source(path).labels
 
 
 def test_a_store_needs_a_known_suffix(tmp_path) -> None:
-    from pgtools.stores.writing import check_suffixes
-
     with pytest.raises(UsageError, match=r"NAME\.lmdb or NAME\.h5"):
-        check_suffixes([tmp_path / "out"])
+        store_outputs([tmp_path / "out"])
 
 
 def test_a_level_that_is_not_there(tmp_path) -> None:
