@@ -26,6 +26,7 @@ COMMANDS = (
     "report",
     "store",
     "models",
+    "bench",
     "demo",
     "doctor",
 )

@@ -16,6 +16,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 device_option = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 overwrite_option = click.option("--overwrite", is_flag=True, help="Replace the output if it exists.")
+yes_option = click.option("--yes", is_flag=True, help="With --overwrite: do not ask, even at a terminal.")
 # Existence is checked by whoever opens the path, which can say what was expected there.
 SOURCE = click.Path(path_type=Path)
 OUTPUT = click.Path(path_type=Path)

@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import click
+
+from pgtools.errors import OutputError
 
 
 def print_json(value: Any) -> None:
@@ -18,6 +21,26 @@ def print_json(value: Any) -> None:
 def say(text: str) -> None:
     """Print a line for the person watching, on stderr."""
     click.echo(text, err=True)
+
+
+def at_a_terminal() -> bool:
+    """Return whether someone is there to be asked: stdin and stderr are a terminal."""
+    return sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def confirm_replacing(paths: Sequence[Path], *, overwrite: bool, yes: bool) -> None:
+    """Ask before stores that exist are replaced, where someone is there to answer.
+
+    Raises:
+        OutputError: the answer was no.
+    """
+    there = [path for path in paths if path.exists()]
+    if not overwrite or yes or not there or not at_a_terminal():
+        return
+    from pgtools.stores.convert import described
+
+    if not click.confirm(f"Replace {' and '.join(map(described, there))}?", default=False, err=True):
+        raise OutputError("Nothing was changed.", hint="Name another output, or answer y.")
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str | None = None) -> None:

@@ -8,8 +8,8 @@ from typing import Any
 import click
 
 from pgtools.celebahq.settings import BuildSettings
-from pgtools.cli._options import OUTPUT, SOURCE, json_option, overwrite_option, settings_options
-from pgtools.cli._output import print_json, say
+from pgtools.cli._options import OUTPUT, SOURCE, json_option, overwrite_option, settings_options, yes_option
+from pgtools.cli._output import confirm_replacing, print_json, say
 
 
 @click.command(name="build-celebahq", short_help="Photos of faces become a store of crops.")
@@ -17,8 +17,11 @@ from pgtools.cli._output import print_json, say
 @click.argument("out", type=OUTPUT, nargs=-1, required=True)
 @settings_options(BuildSettings)
 @overwrite_option
+@yes_option
 @json_option
-def command(celeba: Path, out: tuple[Path, ...], chosen: dict[str, Any], overwrite: bool, as_json: bool) -> None:
+def command(
+    celeba: Path, out: tuple[Path, ...], chosen: dict[str, Any], overwrite: bool, yes: bool, as_json: bool
+) -> None:
     """Build CelebA-HQ from the photos in CELEBA into OUT.lmdb, OUT.h5, or both.
 
     CELEBA is CelebA's own folder (img_celeba or img_align_celeba with its annotation) or any folder of photos; where
@@ -34,6 +37,7 @@ def command(celeba: Path, out: tuple[Path, ...], chosen: dict[str, Any], overwri
     from pgtools.celebahq.build import build
 
     settings = BuildSettings(**chosen)
+    confirm_replacing(out, overwrite=overwrite, yes=yes)
     say(f"Restoration: {settings.restore}. Super-resolution: {settings.superres}.")
     result = build(celeba, out, settings, overwrite=overwrite)
     if as_json:

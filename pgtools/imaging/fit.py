@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from pgtools.errors import InputError
+from pgtools.errors import InputError, UsageError
+from pgtools.imaging.conventions import is_power_of_two
 from pgtools.imaging.resample import FILTERS
 
 CROPS = ("none", "centre", "celeba")
@@ -25,11 +26,22 @@ class Fit:
         crop: "none"; "centre", the largest square in the middle; "celeba", 128² around (89, 121).
         resize: side in pixels to resize to; None leaves the size.
         filter: of the resize: lanczos, bicubic, bilinear, box, nearest, as Pillow antialiases them.
+
+    Raises:
+        UsageError: there is no such crop or filter, or the size is no power of two from 4 to 8192.
     """
 
     crop: str = "none"
     resize: int | None = None
     filter: str = "lanczos"
+
+    def __post_init__(self) -> None:
+        if self.crop not in CROPS:
+            raise UsageError(f"There is no crop {self.crop!r}; there are {', '.join(CROPS)}.")
+        if self.filter not in FILTERS:
+            raise UsageError(f"There is no filter {self.filter!r}; there are {', '.join(FILTERS)}.")
+        if self.resize is not None and not (4 <= self.resize <= 8192 and is_power_of_two(self.resize)):
+            raise UsageError(f"Resizing to {self.resize}; expected a power of two from 4 to 8192.")
 
     def __call__(self, image: NDArray[np.uint8], *, where: str) -> NDArray[np.uint8]:
         """Return a uint8 RGB image (H, W, 3) cropped and resized.

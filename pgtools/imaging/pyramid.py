@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +15,7 @@ LOWEST_LEVEL = 4
 OPENCV_FROM = 64 * 64
 
 
+@functools.cache
 def levels_below(resolution: int) -> tuple[int, ...]:
     """Return the levels of a square image, e.g. 32 → (32, 16, 8, 4); a level is named by its side in pixels."""
     levels = []

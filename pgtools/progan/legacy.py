@@ -1,14 +1,11 @@
 """The authors' saved networks, read without running anything from the file.
 
-A snapshot of theirs is a pickle of (G, D, Gs), and a pickle is a program. The reader here knows a closed list
-of names and answers each with a stand-in that only keeps what it is given; any other name refuses the file.
-The text of their Python module, which such a file also carries, is never looked at.
+A snapshot of theirs is a pickle of (G, D, Gs); `runtime.pickles` reads it with a closed list of names. The
+text of their Python module, which such a file also carries, is never looked at.
 """
 
 from __future__ import annotations
 
-import math
-import pickle
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,6 +21,7 @@ from pgtools.errors import InputError
 from pgtools.progan.config import Architecture
 from pgtools.progan.discriminator import Discriminator
 from pgtools.progan.generator import Generator
+from pgtools.runtime.pickles import array_of, read_pickle
 
 # Choices of theirs that these networks do not offer, and the only value that agrees.
 FIXED = {
@@ -57,71 +55,6 @@ class SavedNetwork:
         self.state = state
 
 
-class _Kind:
-    """Stands in for numpy.dtype: its code (f4, i8, …) and byte order."""
-
-    def __init__(self, code: Any, *_: Any) -> None:
-        self.code, self.order = str(code), "="
-
-    def __setstate__(self, state: Any) -> None:
-        self.order = str(state[1])
-
-    def dtype(self) -> np.dtype[Any]:
-        """The numpy type: numbers only, never objects."""
-        if not re.fullmatch(r"[fiub][1248]", self.code) or self.order not in "<>=|":
-            raise pickle.UnpicklingError(f"an array of type {self.code}")
-        return np.dtype(self.code).newbyteorder(self.order)  # type: ignore[arg-type]
-
-
-class _Array:
-    """Stands in for numpy.ndarray; the numbers come with the state (version, shape, type, Fortran order, bytes)."""
-
-    values: NDArray[Any]
-
-    def __setstate__(self, state: Any) -> None:
-        _, shape, kind, fortran, data = state
-        self.values = _array(data, kind, shape, "F" if fortran else "C")
-
-
-class LegacyUnpickler(pickle.Unpickler):
-    """Builds numbers, texts, containers, arrays and `SavedNetwork`s, and refuses every other name.
-
-    What it hands out are bound methods and classes with a `__setstate__` of their own: a file cannot alter them.
-    """
-
-    def find_class(self, module: str, name: str) -> Any:
-        """Return the stand-in for a name, or refuse it."""
-        known: dict[str, Any] = {
-            "numpy.dtype": _Kind,
-            "numpy.ndarray": _Array,
-            "numpy.core.multiarray._reconstruct": self._reconstruct,
-            "numpy.core.multiarray.scalar": self._scalar,
-            "numpy.core.numeric._frombuffer": self._from_buffer,
-            "_codecs.encode": self._encode,
-            "tfutil.Network": SavedNetwork,
-        }
-        # numpy 2 renamed its inner module.
-        wanted = f"{module}.{name}".replace("numpy._core.", "numpy.core.")
-        if wanted not in known:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}")
-        return known[wanted]
-
-    def _reconstruct(self, *_: Any) -> _Array:
-        return _Array()
-
-    def _scalar(self, kind: _Kind, data: bytes) -> Any:
-        return _array(data, kind, (), "C").item()
-
-    def _from_buffer(self, data: bytes, kind: _Kind, shape: Any, order: str) -> NDArray[Any]:
-        return _array(data, kind, shape, order)
-
-    def _encode(self, text: str, codec: str) -> bytes:
-        # Python 2 and protocol 2 write bytes so; other codecs are programs of their own.
-        if codec not in ("latin1", "latin-1"):
-            raise pickle.UnpicklingError(f"it asks for the codec {codec}")
-        return text.encode("latin1")
-
-
 def read_legacy(path: Path) -> LegacyNetworks:
     """Return the networks of a snapshot that the authors' released trainer saved.
 
@@ -142,16 +75,7 @@ def read_legacy(path: Path) -> LegacyNetworks:
 
 
 def _unpickle(path: Path) -> tuple[Any, Any, Any]:
-    try:
-        with path.open("rb") as file:
-            found = LegacyUnpickler(file, encoding="latin1").load()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}).") from None
-    except Exception as error:  # a damaged or hostile pickle can raise anything; none of it may pass
-        raise InputError(
-            f"{path} is no snapshot of the authors' ({error}).",
-            hint="It was refused before anything in it could run.",
-        ) from None
+    found = read_pickle(path, what="snapshot of the authors'", known={"tfutil.Network": SavedNetwork})
     if not isinstance(found, (tuple, list)) or len(found) != 3:
         raise InputError(f"{path} holds {type(found).__name__}; expected the three networks (G, D, Gs).")
     return found[0], found[1], found[2]
@@ -181,8 +105,7 @@ def _network(state: dict[str, Any], build: Callable[[Architecture], Any]) -> Any
 
 
 def _variables(state: dict[str, Any]) -> dict[str, NDArray[Any]]:
-    pairs = [(name, value.values if isinstance(value, _Array) else value) for name, value in state["variables"]]
-    return {str(name): np.asarray(value, dtype=np.float32) for name, value in pairs}
+    return {str(name): np.asarray(array_of(value), dtype=np.float32) for name, value in state["variables"]}
 
 
 def _architecture(words: dict[str, Any], variables: dict[str, NDArray[Any]]) -> Architecture:
@@ -229,12 +152,3 @@ def _our_layout(name: str, values: NDArray[Any]) -> Tensor:
     elif values.ndim == 2:
         values = values.T  # (in, out) -> (out, in)
     return torch.tensor(np.ascontiguousarray(values))
-
-
-def _array(data: Any, kind: Any, shape: Any, order: str) -> NDArray[Any]:
-    if not isinstance(data, (bytes, bytearray)) or not isinstance(kind, _Kind):
-        raise pickle.UnpicklingError("an array without its bytes")
-    dtype = kind.dtype()
-    if len(data) != dtype.itemsize * math.prod(shape):
-        raise pickle.UnpicklingError(f"an array of shape {shape} with {len(data)} bytes")
-    return np.frombuffer(bytes(data), dtype).reshape(shape, order="F" if order == "F" else "C")

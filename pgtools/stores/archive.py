@@ -5,14 +5,16 @@ from __future__ import annotations
 import struct
 import zipfile
 import zlib
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from pgtools.errors import InputError
 from pgtools.imaging.fit import Fit
 from pgtools.imaging.photo import SUFFIXES
 from pgtools.runtime.slices import SlicedFile
+from pgtools.stores.file_names import check_member
 from pgtools.stores.folder import DATASET_JSON, NamedImages, is_image_name
 from pgtools.stores.formats import Format
+from pgtools.stores.stylegan import StyleganZipWriter
 
 # An encoded image larger than this is no image of a data set; a ZIP can announce any size.
 MAX_MEMBER_BYTES = 1 << 28
@@ -35,11 +37,10 @@ class ImageArchive(NamedImages):
         except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
             raise InputError(f"{path} is not a readable ZIP ({error}).") from None
         self._file = SlicedFile(path)
+        for info in infos:
+            check_member(info.filename, path)
         self._infos = {i.filename: i for i in infos if i.filename == DATASET_JSON or is_image_name(i.filename)}
         members = sorted(name for name, info in self._infos.items() if name != DATASET_JSON and not info.is_dir())
-        for member in members:
-            if member.startswith("/") or ".." in PurePosixPath(member).parts:
-                raise InputError(f"{path} names a file outside of itself: {member!r}.", hint="Do not use this archive.")
         if not members:
             raise InputError(f"{path} holds no image files ({', '.join(sorted(SUFFIXES))}).")
         super().__init__(str(path), members, fit)
@@ -89,4 +90,7 @@ FORMAT = Format(
     open=lambda path, reading: ImageArchive(path, reading.fit),
     recognises=recognises,
     fits=True,
+    writer=StyleganZipWriter,
+    writes="file",
+    suffixes=(".zip",),
 )

@@ -13,10 +13,14 @@ from numpy.typing import NDArray
 from pgtools.errors import InputError
 from pgtools.imaging.fit import Fit
 from pgtools.imaging.photo import SUFFIXES
+from pgtools.stores import exports
+from pgtools.stores.codecs import encode
 from pgtools.stores.encoded import EncodedImages
+from pgtools.stores.file_names import labels_by_folder, member_names
 from pgtools.stores.formats import Format
 from pgtools.stores.layout import Record
 from pgtools.stores.source import check_index
+from pgtools.stores.writer import Plan, Pyramid, Writer
 
 DATASET_JSON = "dataset.json"
 
@@ -61,6 +65,48 @@ class ImageFolder(NamedImages):
         return file.read_bytes() if file.is_file() else None
 
 
+class FolderWriter(Writer[bytes]):
+    """Writes a new folder of PNG files under the images' own names, as far as `member_names` can keep them.
+
+    Attributes are not kept, and `dataset.json` is written only where the labels would not be read back without it.
+    """
+
+    def __init__(self, path: Path, plan: Plan) -> None:
+        super().__init__(path, plan)
+        exports.new_folder(path, plan, ours=_is_ours, what="a folder of PNG files")
+        self._labels, self._names = exports.Labels(plan), list[str]()
+        # Whether the names sort is known only after the last of them, so the files get theirs then.
+        self._coming = path / ".coming"
+        self._coming.mkdir()
+
+    def encode(self, pyramid: Pyramid) -> bytes:
+        """Return the top level as PNG."""
+        return encode(pyramid[self.plan.resolution], "png")
+
+    def append(self, encoded: bytes, record: Record, label: int | None) -> None:
+        """Add the next image."""
+        self._labels.add(label, record)
+        self._file(len(self._names)).write_bytes(encoded)
+        self._names.append(record.name)
+
+    def finish(self) -> None:
+        """Give the files their names and add `dataset.json` where it is needed."""
+        labels = self._labels.numbers
+        members = member_names(self._names, labels)
+        for folder in {PurePosixPath(member).parent for member in members}:
+            (self.path / folder).mkdir(parents=True, exist_ok=True)
+        for index, member in enumerate(members):
+            self._file(index).rename(self.path / member)
+        self._coming.rmdir()
+        told = labels_by_folder(members)
+        alike = told is labels if told is None or labels is None else np.array_equal(told, labels)
+        if not alike:
+            (self.path / DATASET_JSON).write_bytes(exports.dataset_json(members, labels))
+
+    def _file(self, index: int) -> Path:
+        return self._coming / str(index)
+
+
 def recognises(path: Path) -> bool:
     """Return whether `path` is a folder."""
     return path.is_dir()
@@ -74,6 +120,10 @@ def is_image_name(member: str) -> bool:
     path = PurePosixPath(member)
     hidden = any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
     return path.suffix.lower() in SUFFIXES and not hidden
+
+
+def _is_ours(member: str) -> bool:
+    return member == DATASET_JSON or (member.endswith(".png") and is_image_name(member))
 
 
 def _files_below(path: Path) -> list[str]:
@@ -100,12 +150,7 @@ def _labels(name: str, members: Sequence[str], dataset_json: bytes | None) -> ND
             return np.array([by_name[member] for member in members], dtype=np.int64)
         except (ValueError, TypeError, AttributeError, KeyError, OverflowError, RecursionError) as error:
             raise InputError(f"{name}: dataset.json does not give one class number an image ({error!r}).") from None
-    folders = [PurePosixPath(member).parts[0] if "/" in member else "" for member in members]
-    classes = sorted(set(folders))
-    if len(classes) < 2 or "" in classes:
-        return None
-    numbers = {folder: number for number, folder in enumerate(classes)}
-    return np.array([numbers[folder] for folder in folders], dtype=np.int64)
+    return labels_by_folder(members)
 
 
 def _class_number(label: object) -> int:
@@ -125,4 +170,5 @@ FORMAT = Format(
     open=lambda path, reading: ImageFolder(path, reading.fit),
     recognises=recognises,
     fits=True,
+    writer=FolderWriter,
 )

@@ -37,7 +37,7 @@ class Format:
         open: path and choices → the source.
         recognises: whether a path holds this format; cheap, and never raises.
         fits: images may have any size, so that `--crop` and `--resize` apply.
-        splits: the official parts, the one that is opened by default first.
+        splits: the official parts, the one that is opened by default first; None if only the files tell them.
         writer: makes a writer; None if pgtools only reads the format.
         writes: whether the writer makes a file or a folder.
         suffixes: of a path to be written, by which the format is told; the first is the usual one.
@@ -48,7 +48,7 @@ class Format:
     open: Callable[[Path, Reading], ImageSource]
     recognises: Callable[[Path], bool]
     fits: bool = False
-    splits: tuple[str, ...] = ()
+    splits: tuple[str, ...] | None = ()
     writer: Callable[[Path, Plan], Writer[Any]] | None = None
     writes: Literal["file", "folder"] = "folder"
     suffixes: tuple[str, ...] = ()

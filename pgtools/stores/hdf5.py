@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from pgtools.errors import InputError, OutputError
 from pgtools.imaging.pyramid import LOWEST_LEVEL
-from pgtools.runtime.files import remove
+from pgtools.runtime.files import remove, remove_stale
 from pgtools.stores import layout
 from pgtools.stores.formats import Format
 from pgtools.stores.labels import labels_path, read_labels_file, write_labels_file
@@ -46,6 +46,7 @@ class Hdf5Store(LevelStore):
     def __init__(self, path: Path, *, trusted: bool = True) -> None:
         self.name, self.path = str(path), path
         self._file: h5py.File | None = None
+        self._datasets: dict[str, h5py.Dataset] = {}
         self._process = 0
         with self._reading() as file:
             self._stored = _levels(file)
@@ -117,7 +118,7 @@ class Hdf5Store(LevelStore):
         return hashes
 
     def __getstate__(self) -> dict[str, object]:
-        return {**self.__dict__, "_file": None}
+        return {**self.__dict__, "_file": None, "_datasets": {}}
 
     def read_stored(self, indices: Sequence[int], level: int) -> NDArray[np.uint8]:
         """Return images at a stored level."""
@@ -132,25 +133,25 @@ class Hdf5Store(LevelStore):
     def _column(self, name: str, wanted: Sequence[int]) -> NDArray[Any] | None:
         return self._take(name, wanted) if name in self._columns else None
 
-    def _take(self, dataset: str, wanted: Sequence[int]) -> NDArray[Any]:
-        """Return rows of a data set in the order asked for: h5py takes ascending ones without repeats."""
-        if isinstance(wanted, range) and wanted.step == 1:
-            rows: slice | list[int] = slice(wanted.start, wanted.stop)
-            places = None
-        else:
-            ascending, places = np.unique(np.asarray(wanted, np.int64), return_inverse=True)
-            rows = ascending.tolist()
-        with self._reading(dataset) as file:
-            taken: NDArray[Any] = file[dataset][rows]
-        return taken if places is None else taken[places]
+    def _take(self, name: str, wanted: Sequence[int]) -> NDArray[Any]:
+        """Return rows of a data set in the order asked for, neighbours at once: h5py's own lists of rows are slow."""
+        with self._reading(name) as file:
+            if name not in self._datasets:
+                self._datasets[name] = file[name]
+            dataset = self._datasets[name]
+            taken = np.empty((len(wanted), *dataset.shape[1:]), dataset.dtype)
+            for start, stop in _runs(wanted):
+                first = wanted[start]
+                taken[start:stop] = dataset[first : first + stop - start] if stop - start > 1 else dataset[first]
+        return taken
 
     @contextlib.contextmanager
     def _reading(self, part: str = "") -> Iterator[h5py.File]:
         """Yield the open file; whatever h5py makes of damage becomes an InputError."""
         try:
             if self._file is None or self._process != os.getpid():
-                # Nobody writes into a finished store, and many network file systems have no locks.
-                self._file, self._process = h5py.File(self.path, "r", locking=False), os.getpid()
+                self._datasets = {}
+                self._file, self._process = _opened(self.path), os.getpid()
             yield self._file
         except InputError:
             raise
@@ -182,16 +183,15 @@ class Hdf5Writer(Writer[Hashed]):
             self._file = h5py.File(path, "w", libver="earliest")
         except OSError as error:
             raise OutputError(f"{path} cannot be written ({error}).") from None
-        self._pending: list[tuple[Hashed, Record]] = []
+        self._pending: list[Hashed] = []
         count, channels = plan.count, 1 if plan.colour == "grey" else 3
         self._image_bytes = channels * plan.resolution**2
         for level in plan.levels:
             together = max(1, min(count, CHUNK_BYTES // (channels * level * level)))
             shape, chunks = (count, channels, level, level), (together, channels, level, level)
             self._file.create_dataset(layout.hdf5_dataset(level), shape, np.uint8, chunks=chunks)
-        text = h5py.string_dtype()
-        self._names = self._file.create_dataset(layout.HDF5_NAMES, (count, 1), text)
-        self._attributes = self._file.create_dataset(layout.HDF5_ATTRIBUTES, (count, 1), text)
+        self._names: list[bytes] = []
+        self._attributes: list[bytes] = []
         self._hashes = self._file.create_dataset(layout.HDF5_HASHES, (count, 1), "S64")
         self._checksums = self._file.create_dataset(layout.HDF5_CHECKSUMS, (count, len(plan.levels)), "<u4")
 
@@ -204,7 +204,9 @@ class Hdf5Writer(Writer[Hashed]):
     def append(self, encoded: Hashed, record: Record, label: int | None) -> None:
         """Add the next image."""
         self._ledger.add(encoded.sha256, label)
-        self._pending.append((encoded, record))
+        self._names.append(record.name.encode())
+        self._attributes.append(layout.attributes_to_json(record.attributes).encode())
+        self._pending.append(encoded)
         if len(self._pending) * self._image_bytes >= PENDING_BYTES:
             self._write_pending()
 
@@ -215,8 +217,11 @@ class Hdf5Writer(Writer[Hashed]):
         with self._writing():
             if labels is not None:
                 self._file.create_dataset(layout.HDF5_LABELS, data=labels[:, None].astype("<i8"))
-            codecs = dict.fromkeys(self.plan.levels, "raw")
-            self._file.attrs[layout.HDF5_HEADER] = self._ledger.header(codecs).to_json()
+            self._add_texts(layout.HDF5_NAMES, self._names)
+            if any(self._attributes):
+                self._add_texts(layout.HDF5_ATTRIBUTES, self._attributes)
+            header = self._ledger.header(dict.fromkeys(self.plan.levels, "raw"))
+            self._file.attrs[layout.HDF5_HEADER] = np.bytes_(header.to_json().encode())
 
     def close(self) -> None:
         """Close the file."""
@@ -225,23 +230,32 @@ class Hdf5Writer(Writer[Hashed]):
 
     def stands_at(self, path: Path) -> None:
         """Put the labels beside the file, or remove those of the store it replaced."""
+        remove_stale(labels_path(path))
         labels = self._ledger.labels
         if labels is None:
             remove(labels_path(path))
         else:
             write_labels_file(labels_path(path), labels, self.plan.classes or 1)
 
+    def _add_texts(self, name: str, texts: list[bytes]) -> None:
+        """Add a column of texts of one length, packed.
+
+        Texts of any length stand in HDF5's global heap, and a damaged heap sends the library into an endless loop
+        (seen with HDF5 2.0): pgtools neither writes nor reads them.
+        """
+        column = np.array(texts)[:, None]
+        together = max(1, min(len(texts), CHUNK_BYTES // column.itemsize))
+        self._file.create_dataset(name, data=column, chunks=(together, 1), compression="gzip", compression_opts=1)
+
     def _write_pending(self) -> None:
         """Write what has gathered, a slice a data set: a call of the library costs as much as a small image."""
-        images, records = [image for image, _ in self._pending], [record for _, record in self._pending]
+        images = self._pending
         rows = slice(self._ledger.count - len(images), self._ledger.count)
         if not images:
             return
         with self._writing():
             for level in self.plan.levels:
                 self._file[layout.hdf5_dataset(level)][rows] = np.stack([image.pyramid[level] for image in images])
-            self._names[rows, 0] = [record.name for record in records]
-            self._attributes[rows, 0] = [layout.attributes_to_json(record.attributes) for record in records]
             self._hashes[rows, 0] = [image.sha256.encode() for image in images]
             self._checksums[rows] = [[image.crc32[level] for level in self.plan.levels] for image in images]
         self._pending = []
@@ -258,6 +272,26 @@ class Hdf5Writer(Writer[Hashed]):
 def recognises(path: Path) -> bool:
     """Return whether `path` is an HDF5 file."""
     return path.is_file() and bool(h5py.is_hdf5(path))
+
+
+def _runs(wanted: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Yield (start, stop) of the places where each index follows the one before it."""
+    start = 0
+    for place in range(1, len(wanted) + 1):
+        if place == len(wanted) or wanted[place] != wanted[place - 1] + 1:
+            yield start, place
+            start = place
+
+
+def _opened(path: Path) -> h5py.File:
+    """Open a file as everybody in this process does; without locks where the file system has none.
+
+    Nobody writes into a finished store. A file that is open twice has to be so with the same kind of locks.
+    """
+    try:
+        return h5py.File(path, "r")
+    except OSError:
+        return h5py.File(path, "r", locking=False)
 
 
 def _bytes(image: NDArray[np.uint8]) -> bytes:
@@ -285,24 +319,31 @@ def _levels(file: h5py.File) -> dict[int, str]:
 
 
 def _columns(file: h5py.File, count: int) -> set[str]:
-    """Return which of our columns are there and have a row for every image."""
+    """Return which of our columns are there, have a row for every image, and are of plain types."""
     found = _plain_datasets(file)
-    return {
-        name
-        for name in COLUMNS
-        if name in found and found[name].ndim == 2 and found[name].shape[0] == count and found[name].shape[1] <= 16
-    }
+    return {name for name in COLUMNS if name in found and _is_column(found[name], count)}
 
 
-def _header_text(file: h5py.File) -> bytes | str | None:
-    """Return our header; its size is looked at before it is read."""
+def _is_column(dataset: h5py.Dataset, count: int) -> bool:
+    plain = dataset.dtype.kind in "Siu" and dataset.dtype.itemsize <= layout.MAX_TEXT_BYTES
+    bounded = not dataset.chunks or int(np.prod(dataset.chunks)) * dataset.dtype.itemsize <= MAX_CHUNK_BYTES
+    return bool(plain and bounded and dataset.ndim == 2 and dataset.shape[0] == count and dataset.shape[1] <= 16)
+
+
+def _header_text(file: h5py.File) -> bytes | None:
+    """Return our header; its type and size are looked at before it is read.
+
+    Version 1 wrote it as text of any length, which is not read (see `Hdf5Writer._add_texts`): such a store is read as
+    other people's are.
+    """
     if layout.HDF5_HEADER not in file.attrs:
         return None
     attribute = file.attrs.get_id(layout.HDF5_HEADER)
-    if attribute.shape != () or attribute.get_storage_size() > layout.MAX_TEXT_BYTES:
+    if attribute.dtype.kind == "O":
+        return None
+    if attribute.shape != () or attribute.dtype.kind != "S" or attribute.get_storage_size() > layout.MAX_TEXT_BYTES:
         return b""
-    value = file.attrs[layout.HDF5_HEADER]
-    return value if isinstance(value, (str, bytes)) else b""
+    return bytes(file.attrs[layout.HDF5_HEADER])
 
 
 def _check_level(dataset: h5py.Dataset, count: int, *, where: str) -> None:

@@ -68,6 +68,10 @@ def _load(path: Path) -> NDArray[np.generic]:
             if dtype.hasobject or int(np.prod(shape, dtype=object)) * dtype.itemsize != left:
                 raise ValueError(f"{dtype} {shape} in {left} bytes")
         loaded: NDArray[np.generic] = np.load(path, allow_pickle=False)
-    except (ValueError, OSError, EOFError, SyntaxError, TypeError, OverflowError) as error:
-        raise InputError(f"{path} is not a plain .npy array ({error}).") from None
+    except Exception as error:  # the header is a Python literal: ValueError, SyntaxError, TokenError, …
+        raise InputError(f"{path} is not a plain .npy array ({_first_line(error)}).") from None
     return loaded
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]

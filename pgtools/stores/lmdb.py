@@ -26,8 +26,8 @@ DATA_FILE = "data.mdb"
 FIRST_MAP_BYTES = 1 << 26
 # Images are put into the file many at a time: each transaction writes the pages on the way to the root anew.
 PENDING_BYTES = 1 << 23
-# Fewer encoded bytes than this are decoded sooner than handed to another thread.
-THREADS_FROM_BYTES = 1 << 15
+# Smaller images are read sooner than handed to another thread.
+THREADS_FROM = 256
 
 
 class LmdbStore(LevelStore):
@@ -104,18 +104,17 @@ class LmdbStore(LevelStore):
 
     def read_stored(self, indices: Sequence[int], level: int) -> NDArray[np.uint8]:
         """Return images at a stored level."""
-        images = np.empty((len(indices), 3, level, level), np.uint8)
+        wanted = [check_index(i, self) for i in indices]
+        images = np.empty((len(wanted), 3, level, level), np.uint8)
 
         def read(place: int) -> None:
-            index = check_index(indices[place], self)
-            data = self.encoded(index, level)
-            decode_into(data, images[place], where=self.where(index, level), hint=repair_hint(self.path))
+            self._decode(self.encoded(wanted[place], level), wanted[place], images[place])
 
-        if len(indices) and len(self.encoded(check_index(indices[0], self), level)) < THREADS_FROM_BYTES:
-            for place in range(len(indices)):
+        if level < THREADS_FROM:
+            for place in range(len(wanted)):
                 read(place)
         else:
-            in_threads(read, range(len(indices)))
+            in_threads(read, range(len(wanted)))
         return images
 
     def encoded(self, index: int, level: int) -> bytes:
@@ -126,17 +125,23 @@ class LmdbStore(LevelStore):
         """
         data = self.pages.get(layout.lmdb_image_key(level, index))
         if data is None:
-            raise InputError(f"{self.where(index, level)}: is missing.", hint=repair_hint(self.path))
+            raise self._fault(index, f"{self.name}, image {index} at {level}²: is missing.")
         return data
 
-    def where(self, index: int, level: int) -> str:
-        """Return how one stored image is named in errors: by its number and, where it has one, its name."""
+    def _decode(self, data: bytes, index: int, out: NDArray[np.uint8]) -> None:
+        try:
+            decode_into(data, out, where=f"{self.name}, image {index} at {out.shape[-1]}²")
+        except InputError as error:
+            raise self._fault(index, error.message) from None
+
+    def _fault(self, index: int, message: str) -> InputError:
+        """Return an error about one image that also tells its name, where that can still be read."""
         try:
             record = self.stored_record(index)
         except InputError:
             record = None
-        named = f" ({record.name})" if record else ""
-        return f"{self.name}, image {index}{named} at {level}²"
+        named = f" Its name is {record.name!r}." if record else ""
+        return InputError(f"{message}{named}", hint=repair_hint(self.path))
 
     def _probe_levels(self) -> tuple[int, ...]:
         return tuple(2**r for r in range(13, 1, -1) if self.pages.get(layout.lmdb_image_key(2**r, 0)) is not None)

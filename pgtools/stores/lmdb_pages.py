@@ -15,8 +15,8 @@ import functools
 import struct
 from bisect import bisect_right
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from pgtools.errors import InputError
 from pgtools.runtime.slices import SlicedFile
@@ -37,8 +37,7 @@ TREE = struct.Struct("<IHHQQQQQ")  # page size or padding, flags, depth, branch,
 TAIL = struct.Struct("<QQ")  # last page, transaction
 
 
-@dataclass(frozen=True)
-class Node:
+class Node(NamedTuple):
     """A key of a page and where its value stands: in the page's own bytes, or on overflow pages."""
 
     key: bytes
@@ -62,6 +61,9 @@ class LmdbPages:
         self.where, self._file = where, SlicedFile(file)
         self._page_size, self.entries, self._root = self._newest_meta()
         self._branch = functools.lru_cache(CACHED_PAGES)(self._read_branch)
+        self._page = functools.lru_cache(CACHED_PAGES)(self._read_page)
+        # The same page as 16-bit numbers: in the header 5 is the flags, 6 and 7 the bounds; the pointers begin at 8.
+        self._halves = functools.lru_cache(CACHED_PAGES)(lambda number: memoryview(self._page(number)).cast("H"))
 
     def __reduce__(self) -> tuple[object, ...]:
         return _reopened, (self._file.path, self.where)
@@ -124,7 +126,7 @@ class LmdbPages:
             )
         return TREE.unpack_from(meta, META.size)[0], entries, root
 
-    def _page(self, number: int) -> bytes:
+    def _read_page(self, number: int) -> bytes:
         if number < 2 or (number + 1) * self._page_size > self._file.size:
             raise self._damaged(f"page {number} lies outside of the file")
         page = self._file.read(number * self._page_size, self._page_size)
@@ -177,17 +179,30 @@ class LmdbPages:
         return Node(page[start : start + length], start + length, low | high << 16, bool(flags & BIG_DATA))
 
     def _find(self, number: int, key: bytes) -> bytes | None:
-        page, pointers = self._leaf(number)
-        low, high = 0, len(pointers)
-        while low < high:
-            middle = (low + high) // 2
-            if self._node(page, pointers[middle]).key < key:
-                low = middle + 1
-            else:
-                high = middle
-        if low == len(pointers) or (node := self._node(page, pointers[low])).key != key:
+        """Return the value of a key on a leaf page.
+
+        Keys are looked at without checks on the way: one that leaves the page is only compared wrongly, or raises
+        IndexError. The node that is found is checked.
+        """
+        page, halves = self._page(number), self._halves(number)
+        if not halves[5] & LEAF or not PAGE.size <= halves[6] <= halves[7]:
+            raise self._damaged(f"page {number} is no leaf")
+        low, high = 0, (halves[6] - PAGE.size) // 2
+        count = high
+        try:
+            while low < high:
+                middle = (low + high) // 2
+                start = halves[8 + middle] + 8
+                if page[start : start + halves[start // 2 - 1]] < key:
+                    low = middle + 1
+                else:
+                    high = middle
+        except IndexError:
+            raise self._damaged("a node lies outside of its page") from None
+        if low == count:
             return None
-        return self._value(page, node)
+        node = self._node(page, halves[8 + low])
+        return self._value(page, node) if node.key == key else None
 
     def _value(self, page: bytes, node: Node) -> bytes:
         end = node.offset + (8 if node.big else node.size)

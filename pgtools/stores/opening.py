@@ -2,20 +2,51 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from typing import Any
 
 from pgtools.errors import InputError, UsageError
-from pgtools.stores import archive, folder, hdf5, lmdb
+from pgtools.imaging.fit import Fit
+from pgtools.stores import (
+    archive,
+    celeba,
+    cifar,
+    folder,
+    hdf5,
+    libraries,
+    lmdb,
+    lsun,
+    mnist,
+    stylegan,
+    svhn,
+    tfrecord,
+    webdataset,
+)
 from pgtools.stores.formats import ALL_SPLITS, Format, Reading
+from pgtools.stores.libraries import open_torchvision
+from pgtools.stores.objects import from_dataset
 from pgtools.stores.source import ImageSource
 
 # In the order in which a path is asked what it holds: a folder of images is what is left.
 FORMATS: tuple[Format, ...] = (
+    lsun.FORMAT,
     lmdb.FORMAT,
     hdf5.FORMAT,
     archive.FORMAT,
+    tfrecord.FORMAT,
+    stylegan.FORMAT,
+    webdataset.FORMAT,
+    cifar.FORMAT,
+    mnist.FORMAT,
+    mnist.STACKED_FORMAT,
+    svhn.FORMAT,
+    celeba.FORMAT,
+    libraries.HUGGINGFACE_FORMAT,
     folder.FORMAT,
 )
+
+TORCHVISION = "torchvision:"
 
 
 def open_source(path: Path, *, format: str | None = None, reading: Reading | None = None) -> ImageSource:
@@ -23,7 +54,7 @@ def open_source(path: Path, *, format: str | None = None, reading: Reading | Non
 
     Args:
         path: a store, an archive, a folder, a data set's own files.
-        format: one of the names in `FORMATS`; told by the path if not given.
+        format: one of the names in `FORMATS`, or "torchvision:CLASS"; told by the path if not given.
         reading: crop, resize and split, where the format leaves a choice.
 
     Raises:
@@ -33,6 +64,8 @@ def open_source(path: Path, *, format: str | None = None, reading: Reading | Non
     reading = reading or Reading()
     if not path.exists():
         raise InputError(f"{path} does not exist.", hint="Name a folder, a ZIP, an LMDB or an HDF5 file of images.")
+    if format and format.startswith(TORCHVISION):
+        return open_torchvision(format.removeprefix(TORCHVISION), path, reading)
     found = _named(format) if format else next((known for known in FORMATS if known.recognises(path)), None)
     if found is None:
         raise InputError(
@@ -41,6 +74,24 @@ def open_source(path: Path, *, format: str | None = None, reading: Reading | Non
         )
     _check_choices(found, reading)
     return found.open(path, reading)
+
+
+def open_images(
+    images: str | os.PathLike[str] | Any,
+    *,
+    format: str | None = None,
+    split: str | None = None,
+    crop: str | None = None,
+    resize: int | None = None,
+    filter: str = "lanczos",
+) -> ImageSource:
+    """Open a path or a data set object; `pgtools.open` says what the arguments are."""
+    fit = None if crop is None and resize is None else Fit(crop or "none", resize, filter)
+    if isinstance(images, (str, os.PathLike)):
+        return open_source(Path(images), format=format, reading=Reading(fit, split))
+    if format or split:
+        raise UsageError("A data set object is what it is: format and split are for paths.")
+    return from_dataset(images, fit=fit)
 
 
 def _named(name: str) -> Format:
@@ -53,6 +104,6 @@ def _named(name: str) -> Format:
 def _check_choices(format: Format, reading: Reading) -> None:
     if reading.fit is not None and not format.fits:
         raise UsageError(f"--crop and --resize are for images of any size; {format.name} has one size.")
-    if reading.split not in (None, ALL_SPLITS, *format.splits):
+    if format.splits is not None and reading.split not in (None, ALL_SPLITS, *format.splits):
         known = ", ".join((*format.splits, ALL_SPLITS)) if format.splits else "none"
         raise UsageError(f"{format.name} has no split {reading.split!r}; it has {known}.")

@@ -35,6 +35,7 @@ class Plan:
         codec: one of `codecs.CODECS`, where the format has a choice.
         quality: of JPEG, 1 to 100.
         origin: where the images come from, for the header: `name` and whatever else the maker tells, as plain JSON.
+        stem: what files inside a folder are named after: the name of its final path, which `write_stores` fills in.
     """
 
     count: int
@@ -44,6 +45,7 @@ class Plan:
     codec: str = "auto"
     quality: int = 95
     origin: Mapping[str, Any] = field(default_factory=dict)
+    stem: str = ""
 
     @property
     def levels(self) -> tuple[int, ...]:

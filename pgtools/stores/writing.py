@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -160,7 +160,7 @@ def _writing(output: Output, plan: Plan) -> Iterator[Writer[Any]]:
         raise UsageError(f"pgtools reads {output.format.name}; it does not write it.")
     with path_lock(path):
         remove_stale(path)
-        with written_aside(path) as aside, make(aside, plan) as writer:
+        with written_aside(path) as aside, make(aside, replace(plan, stem=path.name)) as writer:
             yield writer
         writer.stands_at(path)
 
