@@ -48,6 +48,8 @@ FORMS = {
 }
 # Above this side decoding outweighs what worker processes save.
 LOADER_UP_TO = 256
+# 16 images of 1024²: larger arrays would measure how fast the system hands out memory.
+BATCH_BYTES = 48 << 20
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ class Protocol:
     Attributes:
         repeats: rounds over all formats; the best counts, and the spread of the ratios is over them.
         seconds: at least this long each reading lasts; full passes only.
-        batch: images a batch, for reading on all cores and for the loader.
+        batch: images a batch, for reading on all cores and for the loader; fewer where they are large (16 at 1024²).
         seed: of the random order.
     """
 
@@ -186,7 +188,8 @@ def _sample(one: Candidate, images: Sequence[Images], order: list[int], protocol
         begun = time.perf_counter()
         _write(one, images)
         write = len(images) / (time.perf_counter() - begun)
-    batches = [order[start : start + protocol.batch] for start in range(0, len(order), protocol.batch)]
+    size = max(1, min(protocol.batch, BATCH_BYTES // images[0].nbytes))
+    batches = [order[start : start + size] for start in range(0, len(order), size)]
     source = PillowFolder(one.path) if one.format is None else open_source(one.path, format=one.format)
     with one_core():
         # A folder of Pillow gives one image where a source gives a batch of one.
@@ -265,6 +268,6 @@ def _row(one: Candidate, reference: Candidate, side: int, images: int, all_bytes
         verify=best("verify"),
         quick=best("quick"),
         ratio=fastest / max(sample.one_core for sample in reference.samples),
-        ratio_low=0.5,
+        ratio_low=min(ratios),
         ratio_high=max(ratios),
     )

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from pgtools.runtime.progress import bar
 from pgtools.stores.convert import bytes_of, format_of
-from pgtools.stores.opening import open_source
 from pgtools.stores.source import ImageSource, content_hash
 
 HASHED_AT_ONCE = 256
@@ -145,17 +144,17 @@ def _differing_records(a: ImageSource, b: ImageSource, count: int) -> int:
     return differing
 
 
-def source_facts(path: Path, format: str | None = None) -> dict[str, Any]:
+def source_facts(source: ImageSource, path: Path, format: str | None = None) -> dict[str, Any]:
     """Return what is known of a source, as plain JSON; None for what only stores of pgtools know.
 
     Args:
-        path: the source.
+        source: what stands at the path.
+        path: of the source, for its name, its format and its size on disk.
         format: its format; told by what the path holds if not given.
 
     Raises:
-        InputError: it cannot be opened, or an image is damaged.
+        InputError: an image is damaged.
     """
-    source = open_source(path, format=format)
     header = getattr(source, "header", None)
     known, size = format_of(path, format), bytes_of(path)
     return {

@@ -15,6 +15,7 @@ from pgtools.stores.hdf5 import Hdf5Store
 from pgtools.stores.layout import Header, StoredRecord
 from pgtools.stores.lmdb import LmdbStore
 from pgtools.stores.opening import open_source
+from pgtools.stores.salvage import SalvagedStore
 from pgtools.stores.source import ImageSource, LevelStore
 
 # An image at a level as it is stored, or why it cannot be had: encoded bytes (LMDB) or uint8 (C, level, level).
@@ -83,18 +84,19 @@ class Examined:
         return [_from_source(self.source, index, levels) for index in indices]
 
 
-def examine(path: Path, format: str | None = None) -> Examined:
+def examine(path: Path, format: str | None = None, *, salvage: bool = False) -> Examined:
     """Open a source for a check.
 
     Args:
         path: what to open.
         format: its format; told by what the path holds if not given.
+        salvage: read an LMDB page by page, whatever its tree says.
 
     Raises:
         InputError: it cannot be opened, with or without its header.
     """
     try:
-        source, fault = open_source(path, format=format), ""
+        source, fault = SalvagedStore(path) if salvage else open_source(path, format=format), ""
     except InputError as error:
         source, fault = _untrusted(path, error), error.message
     if not isinstance(source, (LmdbStore, Hdf5Store)):
@@ -121,12 +123,19 @@ def _untrusted(path: Path, error: InputError) -> LmdbStore | Hdf5Store:
     """Open a store without believing its header, or raise why it could not be opened with it."""
     try:
         if lmdb.recognises(path):
-            return LmdbStore(path, trusted=False)
+            return _without_header(path)
         if hdf5.recognises(path):
             return Hdf5Store(path, trusted=False)
     except InputError:
         raise error from None
     raise error
+
+
+def _without_header(path: Path) -> LmdbStore:
+    try:
+        return LmdbStore(path, trusted=False)
+    except InputError:
+        return SalvagedStore(path)
 
 
 def _probed(store: LmdbStore) -> tuple[int, ...]:

@@ -19,7 +19,6 @@ from pgtools.stores.views import Joined
 
 # Files of `Dataset.save_to_disk` and of `DatasetDict.save_to_disk`.
 SAVED, SAVED_SPLITS = ("state.json", "dataset_info.json"), "dataset_dict.json"
-USUAL_SPLITS = ("train", "validation", "test")
 
 
 def open_saved(path: Path, reading: Reading) -> ImageSource:

@@ -27,7 +27,7 @@ from pgtools.stores.labels import labels_path, read_labels_file
 from pgtools.stores.layout import Header, Record, StoredRecord
 from pgtools.stores.lmdb import Encoded, LmdbStore, LmdbWriter
 from pgtools.stores.settings import VerifySettings
-from pgtools.stores.source import image_hash
+from pgtools.stores.source import ImageSource, image_hash
 from pgtools.stores.verify import Report, check, pixels
 from pgtools.stores.writer import Ledger, Plan, Pyramid
 from pgtools.stores.writing import Output, check_outputs, estimated_bytes
@@ -87,13 +87,17 @@ def repair(path: Path, settings: VerifySettings) -> Repaired | Report:
     report = check(examined, settings)
     if not report.faults:
         return report
+    if isinstance(examined.source, LmdbStore) and not _is_walkable(examined.source):
+        # One page of the tree leads to thousands of images, which may all be whole.
+        examined = examine(path, salvage=True)
+        report = check(examined, settings)
     begun = time.monotonic()
     kept = [index for index in range(examined.count) if index not in report.lost]
     if not kept:
         raise InputError(f"{path}: no image can be saved; nothing was changed.", hint="Take it from a backup.")
     labels, labels_lost = _labels(examined)
     job = _Job(examined, report, kept, labels, _plan(examined, report, kept, labels))
-    _check_output(examined, examined.source, job.plan)
+    _check_output(examined, job.plan)
     job.write()
     return Repaired(report, len(kept), report.lost, job.rebuilt, labels_lost, time.monotonic() - begun)
 
@@ -236,11 +240,11 @@ def _labels(examined: Examined) -> tuple[NDArray[np.int64] | None, bool]:
         return None, True
 
 
-def _check_output(examined: Examined, store: LmdbStore | Hdf5Store, plan: Plan) -> None:
+def _check_output(examined: Examined, plan: Plan) -> None:
     """Refuse now what could not be replaced later: what holds more than images, or has no room for a second one."""
-    path, format = examined.path, lmdb.FORMAT if isinstance(store, LmdbStore) else hdf5.FORMAT
+    path, format = examined.path, lmdb.FORMAT if isinstance(examined.source, LmdbStore) else hdf5.FORMAT
     check_outputs([Output(path, format)], overwrite=True)
-    if others := _others(store, plan):
+    if others := _others(examined.source, plan):
         raise OutputError(
             f"{path} also holds {', '.join(others)}, which a repaired store would lack; it is not replaced.",
             hint="`pgtools store convert` or `subset` writes a new store beside it.",
@@ -249,13 +253,20 @@ def _check_output(examined: Examined, store: LmdbStore | Hdf5Store, plan: Plan) 
     check_free_space(path.absolute().parent, max(expected, bytes_of(path)) if not examined.ours else bytes_of(path))
 
 
-def _others(store: LmdbStore | Hdf5Store, plan: Plan) -> list[str]:
+def _others(store: ImageSource, plan: Plan) -> list[str]:
     """Names of the first few things in a store that are neither images nor pgtools' own."""
     if isinstance(store, Hdf5Store):
         own = {*hdf5.COLUMNS, *map(layout.hdf5_dataset, plan.levels), layout.HDF5_HEADER}
         with store._reading() as file:
             return sorted({*file, *file.attrs} - own)[:3]
-    return list(itertools.islice(_other_keys(store), 3))
+    return list(itertools.islice(_other_keys(store), 3)) if isinstance(store, LmdbStore) else []
+
+
+def _is_walkable(store: LmdbStore) -> bool:
+    try:
+        return sum(1 for _ in store.pages.keys()) > 0  # noqa: SIM118
+    except InputError:
+        return False
 
 
 def _other_keys(store: LmdbStore) -> Iterator[str]:

@@ -207,11 +207,17 @@ def _check_pixels(image: Loaded, examined: Examined, levels: Sequence[int]) -> C
         sha256 = sha256 or found
     if fault:
         faults.append(_fault(image, top_level, fault, lost=top is None))
-    means = mean_pyramid(top) if top is not None and len(levels) > 1 else {}
+    means = {} if top is None else _means(top, levels[1:])
     for level in levels[1:]:
         if what := _level_fault(image, level, means.get(level), examined):
             faults.append(_fault(image, level, what))
     return Checked(faults, sha256, top is None or not _asks_colour(examined) or _is_grey(top))
+
+
+def _means(top: NDArray[np.uint8], levels: Sequence[int]) -> dict[int, NDArray[np.uint8]]:
+    """Return the lower levels of an image, uint8 (3, level, level): channel by channel, which stays in the cache."""
+    channels = [mean_pyramid(channel) for channel in top] if levels else []
+    return {level: np.stack([channel[level] for channel in channels]) for level in levels}
 
 
 def _level_fault(image: Loaded, level: int, expected: NDArray[np.uint8] | None, examined: Examined) -> str:

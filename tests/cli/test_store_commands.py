@@ -191,3 +191,12 @@ def test_replacing_asks_at_a_terminal(
         assert "old.lmdb (2 images, " in "".join(asked) + outcome.err
     if not replaced:
         assert "Nothing was changed." in outcome.err
+
+
+def test_a_build_asks_too(pgtools, tmp_path, stores, monkeypatch) -> None:
+    monkeypatch.setattr("pgtools.cli._output.at_a_terminal", lambda: True)
+    monkeypatch.setattr("click.termui.visible_prompt_func", lambda text: "n")
+    outcome = pgtools("build-celebahq", tmp_path, stores[0], "--overwrite")
+    assert outcome.code == 1
+    assert "Nothing was changed." in outcome.err
+    assert len(open_source(stores[0])) == 5

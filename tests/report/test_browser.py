@@ -392,6 +392,12 @@ def test_in_a_browser_the_keyboard_is_enough(browser: Browser, page: Path) -> No
     assert browser.run(focused) == "0299.png"
     browser.press("ArrowDown", "ArrowRight")
     assert browser.run(focused) == "0299.png"
+    browser.press("ArrowLeft", "ArrowDown")  # nothing is below, so it stays
+    assert browser.run(focused) == "0298.png"
+    browser.run("window.scrollTo(0, 0)")
+    browser.settle()
+    assert browser.run(focused) == "0298.png"
+    browser.press("ArrowRight")  # comes back into view
     box = browser.run(
         "(() => { const b = document.activeElement.getBoundingClientRect(); return [b.top, b.bottom]; })()"
     )

@@ -97,10 +97,14 @@ def test_interrupted_it_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_one_core_is_one_core_and_ends() -> None:
     cores, threads = cpu_count(), cv2.getNumThreads()
-    with one_core():
-        assert cv2.getNumThreads() == 1
-        assert cpu_count() == 1 or not hasattr(os, "sched_setaffinity")
-    assert (cpu_count(), cv2.getNumThreads()) == (cores, threads)
+    cv2.setNumThreads(3)
+    try:
+        with one_core():
+            assert cv2.getNumThreads() == 1
+            assert cpu_count() == 1 or not hasattr(os, "sched_setaffinity")
+        assert (cpu_count(), cv2.getNumThreads()) == (cores, 3)
+    finally:
+        cv2.setNumThreads(threads)
 
 
 def test_a_rate_counts_images_over_seconds(monkeypatch: pytest.MonkeyPatch) -> None:

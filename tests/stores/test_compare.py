@@ -65,12 +65,12 @@ def test_counts_sizes_labels_and_names() -> None:
 
 def test_facts(tmp_path) -> None:
     path = written(tmp_path, IMAGES, "a.lmdb", codec="jpeg", quality=80, origin={"name": "x"})[0]
-    facts = source_facts(path)
+    facts = source_facts(open_source(path), path)
     assert (facts["format"], facts["version"], facts["colour"]) == ("lmdb", 2, "rgb")
     assert facts["codecs"] == {"8": "jpeg-80", "4": "raw"}
     assert facts["origin"]["name"] == "x"
     assert facts["bytes"] == (path / "data.mdb").stat().st_size
     folder = image_folder(tmp_path / "f", IMAGES)
-    facts = source_facts(folder)
+    facts = source_facts(open_source(folder), folder)
     assert (facts["format"], facts["version"], facts["codecs"], facts["stored"]) == ("folder", None, None, [8])
     assert facts["fingerprint"] == fingerprint(open_source(folder)) == open_source(folder).fingerprint()

@@ -259,3 +259,49 @@ def test_a_header_survives_as_json(tmp_path) -> None:
     told = json.loads(stored(path, b"pgtools-header"))
     assert told["count"] == COUNT
     assert np.frombuffer(stored(path, b"pgtools-labels"), "<i8").tolist() == damage.LABELS
+
+
+def cut_off(path: Path, share: float) -> None:
+    data = path / "data.mdb"
+    whole = data.read_bytes()
+    data.write_bytes(whole[: int(len(whole) * share)])
+
+
+@pytest.mark.parametrize(("share", "least"), [(0.6, 1), (0.9, 25), (0.99, 35)])
+def test_a_truncated_lmdb_keeps_what_lies_before_the_cut(tmp_path, share: float, least: int) -> None:
+    images = noise_images(40, 64)
+    with pytest.MonkeyPatch.context() as patched:  # many transactions, as a large store has them
+        patched.setattr("pgtools.stores.lmdb.PENDING_BYTES", 1 << 16)
+        (path,) = written(tmp_path, images, "a.lmdb", attributes=[{"score": float(i)} for i in range(40)])
+    cut_off(path, share)
+    assert verify(path, ALL).faults
+    done = repair(path, ALL)
+    assert isinstance(done, Repaired)
+    assert verify(path, ALL).faults == ()
+    source = open_source(path)
+    assert len(source) >= least
+    assert source.resolution == 64
+    for index, record in enumerate(source.records(range(len(source)))):
+        original = int(record.name.removesuffix(".png"))
+        np.testing.assert_array_equal(source.read([index])[0], images[original])
+        assert record.attributes in ({"score": float(original)}, {})
+
+
+def test_a_damaged_page_of_the_tree_loses_no_image(tmp_path) -> None:
+    images = noise_images(60, 64)
+    (path,) = written(tmp_path, images, "a.lmdb", labels=[0, 1] * 30)
+    data = bytearray((path / "data.mdb").read_bytes())
+    branches = [at for at in range(8192, len(data), 4096) if data[at + 10 : at + 12] == b"\x01\x00"]
+    root = [at for at in branches if int.from_bytes(data[at : at + 8], "little") == at // 4096]
+    assert root
+    for at in root:
+        data[at + 16 : at + 64] = b"\xff" * 48
+    (path / "data.mdb").write_bytes(data)
+    assert verify(path, ALL).faults
+    done = repair(path, ALL)
+    assert isinstance(done, Repaired)
+    assert not done.dropped
+    source = open_source(path)
+    np.testing.assert_array_equal(source.read(range(60)), images)
+    assert source.labels.tolist() == [0, 1] * 30
+    assert [record.name for record in source.records([0, 59])] == ["0.png", "59.png"]

@@ -136,6 +136,13 @@ def test_what_no_image_has(chosen: dict, message: str) -> None:
         taken(Set([{"colour": "red"}] * 6), **chosen)
 
 
+def test_the_best_are_of_those_with_a_score() -> None:
+    source = Set([{"score": -1.0}, {}, {"score": -5.0}, {}])
+    assert taken(source, best=2) == [0, 2]
+    with pytest.raises(InputError, match="2 images with a score to choose from; 3 were asked for"):
+        taken(source, best=3)
+
+
 def test_a_split_that_is_not_there() -> None:
     with pytest.raises(InputError, match=r"has no split 'test'; it has train"):
         taken(Set([{"split": "train"}]), split="test")

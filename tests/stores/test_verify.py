@@ -12,7 +12,9 @@ import pytest
 from PIL import Image
 
 from pgtools.errors import InputError, UsageError
-from pgtools.stores.settings import VerifySettings
+from pgtools.stores.convert import convert
+from pgtools.stores.opening import FORMATS
+from pgtools.stores.settings import ConvertSettings, VerifySettings
 from pgtools.stores.verify import Report, verify
 from tests.pictures import noise_images, smooth_images
 from tests.stores import damage
@@ -165,3 +167,24 @@ def test_a_jpeg_top_allows_what_decoders_differ_by(tmp_path, codec: str, step: i
 
     edit_lmdb(path, change)
     assert bool(verify(path, ALL).faults) is fault
+
+
+@pytest.mark.parametrize("format", [known for known in FORMATS if known.writer], ids=lambda known: known.name)
+def test_every_format_that_is_written_verifies_and_tells_damage(tmp_path, format) -> None:
+    suffix = format.suffixes[0] if format.suffixes else ""
+    (begun,) = written(tmp_path, noise_images(4, 32), "begun.h5", labels=[0, 1, 1, 2])
+    path = tmp_path / f"other{suffix}"
+    convert([begun], [path], ConvertSettings(to=format.name))
+    settings = VerifySettings(format=format.name)
+    assert (verify(path, settings).images, texts(verify(path, settings))) == (4, "")
+    files = [file for file in [path, *path.rglob("*")] if file.is_file() and file.stat().st_size > 12_000]
+    for file in files or [file for file in path.rglob("*") if file.suffix == ".png"][:1]:
+        data = bytearray(file.read_bytes())
+        place = data.find(noise_images(4, 32)[2, 0, 0, :8].tobytes())  # raw pixels, where a format stores them
+        place = place + 3 if place >= 0 else len(data) // 2
+        data[place : place + 8] = bytes(8)
+        file.write_bytes(data)
+    try:
+        assert verify(path, settings).faults
+    except InputError as error:
+        assert "\n" not in error.message

@@ -26,8 +26,9 @@ def command(path: Path, format: str | None, as_json: bool) -> None:
       pgtools store info celeba-hq.lmdb
     """
     from pgtools.stores.compare import source_facts
+    from pgtools.stores.opening import open_source
 
-    facts = source_facts(path, format)
+    facts = source_facts(open_source(path, format=format), path, format)
     if as_json:
         print_json(facts)
         return
