@@ -37,7 +37,7 @@ def confirm_replacing(paths: Sequence[Path], *, overwrite: bool, yes: bool) -> N
     there = [path for path in paths if path.exists()]
     if not overwrite or yes or not there or not at_a_terminal():
         return
-    from pgtools.stores.convert import described
+    from pgtools.stores.jobs.convert import described
 
     if not click.confirm(f"Replace {' and '.join(map(described, there))}?", default=False, err=True):
         raise OutputError("Nothing was changed.", hint="Name another output, or answer y.")

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from pgtools.stores.bench import Row
-    from pgtools.stores.bench_opening import Opening
+    from pgtools.stores.jobs.bench import Row
+    from pgtools.stores.jobs.bench_opening import Opening
 
 Table = tuple[str, Sequence[str], Sequence[Sequence[str]]]
 HELD_BYTES = 192 << 20
@@ -81,8 +81,8 @@ def stores(
       pgtools bench stores --sides 64 --large
     """
     from pgtools.runtime.files import check_writable, written_aside
-    from pgtools.stores.bench import Protocol, bench_side
-    from pgtools.stores.bench_opening import SIDE, bench_opening
+    from pgtools.stores.jobs.bench import Protocol, bench_side
+    from pgtools.stores.jobs.bench_opening import SIDE, bench_opening
 
     wanted, protocol = _sides(sides), Protocol(repeats=repeats, seconds=seconds)
     if out is not None:

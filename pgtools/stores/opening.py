@@ -8,7 +8,8 @@ from typing import Any
 
 from pgtools.errors import InputError, UsageError
 from pgtools.imaging.fit import Fit
-from pgtools.stores import (
+from pgtools.stores.format import ALL_SPLITS, Format, Reading
+from pgtools.stores.formats import (
     archive,
     celeba,
     cifar,
@@ -23,9 +24,8 @@ from pgtools.stores import (
     tfrecord,
     webdataset,
 )
-from pgtools.stores.formats import ALL_SPLITS, Format, Reading
-from pgtools.stores.libraries import open_torchvision
-from pgtools.stores.objects import from_dataset
+from pgtools.stores.formats.libraries import open_torchvision
+from pgtools.stores.formats.objects import from_dataset
 from pgtools.stores.source import ImageSource
 
 # In the order in which a path is asked what it holds: a folder of images is what is left.

@@ -181,7 +181,7 @@ def check_index(index: int, source: ImageSource) -> int:
 
 def image_hash(image: NDArray[np.uint8]) -> str:
     """Return the SHA-256 of one image's CHW bytes, 64 hex digits."""
-    return hashlib.sha256(np.ascontiguousarray(image).tobytes()).hexdigest()
+    return hashlib.sha256(np.ascontiguousarray(image).data).hexdigest()
 
 
 def content_hash(hashes: Iterable[str]) -> str:

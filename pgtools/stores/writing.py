@@ -16,8 +16,8 @@ from pgtools.imaging.pyramid import mean_pyramid
 from pgtools.runtime.files import check_writable, path_lock, remove_stale, written_aside
 from pgtools.runtime.workers import map_ahead
 from pgtools.stores.codecs import codec_for, encode
-from pgtools.stores.formats import Format
-from pgtools.stores.labels import labels_path
+from pgtools.stores.format import Format
+from pgtools.stores.formats.labels import labels_path
 from pgtools.stores.layout import Record
 from pgtools.stores.opening import FORMATS
 from pgtools.stores.source import ImageSource

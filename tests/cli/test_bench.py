@@ -50,7 +50,7 @@ def test_interrupted_it_leaves_nothing(pgtools, tmp_path: Path, monkeypatch: pyt
         (folder / "half").mkdir()
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("pgtools.stores.bench.bench_side", interrupted)
+    monkeypatch.setattr("pgtools.stores.jobs.bench.bench_side", interrupted)
     done = pgtools("bench", "stores", "--sides", 32, "--folder", tmp_path / "disk")
     assert done.code == 1
     assert "Interrupted" in done.err

@@ -85,7 +85,7 @@ def test_debug_shows_the_traceback() -> None:
 
 
 def test_a_fault_of_pgtools_says_so(pgtools, monkeypatch) -> None:
-    def broken(path):
+    def broken(path, **how):
         raise RuntimeError("boom")
 
     monkeypatch.setattr("pgtools.stores.opening.open_source", broken)
@@ -96,7 +96,7 @@ def test_a_fault_of_pgtools_says_so(pgtools, monkeypatch) -> None:
 
 
 def test_a_full_disk_is_no_fault_of_pgtools(pgtools, monkeypatch) -> None:
-    def full(path):
+    def full(path, **how):
         raise OSError(28, "No space left on device", "store.lmdb")
 
     monkeypatch.setattr("pgtools.stores.opening.open_source", full)

@@ -75,7 +75,7 @@ def test_train_refuses_more_score_images_than_there_are(pgtools: Run, folder: Pa
 def test_train_refuses_too_narrow_a_network_before_it_reads_the_data(
     pgtools: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from pgtools.stores.folder import ImageFolder
+    from pgtools.stores.formats.folder import ImageFolder
 
     (tmp_path / "large").mkdir()
     (tmp_path / "large" / "0.png").write_bytes(encode_png(np.zeros((128, 128, 3), np.uint8)))

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from pgtools.errors import InputError, PgtoolsError
-from pgtools.stores import archive
+from pgtools.stores.formats import archive
 from pgtools.stores.opening import open_source
 from tests.pictures import noise_images
 from tests.stores.sets import written

@@ -11,10 +11,10 @@ import pytest
 
 from pgtools.errors import InputError
 from pgtools.runtime.workers import cpu_count
-from pgtools.stores import bench, bench_rates
-from pgtools.stores.bench import FORMS, REFERENCE, Protocol, Row, bench_side
-from pgtools.stores.bench_opening import bench_opening
-from pgtools.stores.bench_rates import PillowFolder, loader_rate, one_core, rate
+from pgtools.stores.jobs import bench, bench_rates
+from pgtools.stores.jobs.bench import FORMS, REFERENCE, Protocol, Row, bench_side
+from pgtools.stores.jobs.bench_opening import bench_opening
+from pgtools.stores.jobs.bench_rates import PillowFolder, loader_rate, one_core, rate
 from pgtools.stores.opening import FORMATS
 from tests.pictures import noise_images, smooth_images
 from tests.stores.sets import image_folder

@@ -12,8 +12,8 @@ from PIL import Image
 
 from pgtools.errors import InputError
 from pgtools.imaging.fit import Fit
-from pgtools.stores.celeba import FORMAT, CelebaFolder
-from pgtools.stores.formats import Reading
+from pgtools.stores.format import Reading
+from pgtools.stores.formats.celeba import FORMAT, CelebaFolder
 from tests.pictures import jpeg, smooth_images
 
 NAMES = ["Bald", "Eyeglasses", "Smiling"]

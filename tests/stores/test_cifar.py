@@ -15,8 +15,8 @@ import pytest
 
 from pgtools.errors import InputError
 from pgtools.runtime.pickles import array_of, read_pickle
-from pgtools.stores.cifar import FORMAT, CifarBatches
-from pgtools.stores.formats import Reading
+from pgtools.stores.format import Reading
+from pgtools.stores.formats.cifar import FORMAT, CifarBatches
 from tests.pictures import noise_images
 
 NAMES = [f"kind{i}" for i in range(10)]

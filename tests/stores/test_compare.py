@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from pgtools.stores.compare import compare, fingerprint, source_facts
+from pgtools.stores.jobs.compare import compare, fingerprint, source_facts
 from pgtools.stores.opening import open_source
 from pgtools.stores.views import Held, Subset
 from tests.pictures import noise_images

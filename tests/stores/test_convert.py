@@ -15,10 +15,10 @@ from PIL import Image
 from pgtools.errors import InputError, OutputError, PgtoolsError, UsageError
 from pgtools.imaging import fit, resample
 from pgtools.stores import codecs
-from pgtools.stores import settings as store_settings
-from pgtools.stores.convert import bytes_of, convert, described
+from pgtools.stores.jobs import settings as store_settings
+from pgtools.stores.jobs.convert import bytes_of, convert, described
+from pgtools.stores.jobs.settings import ConvertSettings
 from pgtools.stores.opening import open_source
-from pgtools.stores.settings import ConvertSettings
 from tests.pictures import noise_images, smooth_images
 from tests.stores.sets import image_folder, written
 

@@ -17,12 +17,12 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from pgtools.errors import InputError, OutputError, PgtoolsError
-from pgtools.stores import webdataset
-from pgtools.stores.file_names import labels_by_folder, member_names, safe_name
-from pgtools.stores.folder import ImageFolder
+from pgtools.stores.formats import webdataset
+from pgtools.stores.formats.file_names import labels_by_folder, member_names, safe_name
+from pgtools.stores.formats.folder import ImageFolder
+from pgtools.stores.formats.webdataset import WebdatasetImages
 from pgtools.stores.layout import Record
 from pgtools.stores.opening import open_source
-from pgtools.stores.webdataset import WebdatasetImages
 from pgtools.stores.writer import Plan
 from pgtools.stores.writing import Item, output, write_stores
 from tests.pictures import noise_images

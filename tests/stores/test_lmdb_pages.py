@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pgtools.errors import InputError
-from pgtools.stores.lmdb_pages import PAGE_SIZES, LmdbPages
+from pgtools.stores.formats.lmdb_pages import PAGE_SIZES, LmdbPages
 
 VALUES = st.integers(0, 9000).flatmap(lambda size: st.just(bytes([size % 251]) * size))
 

@@ -16,8 +16,8 @@ from PIL import Image
 
 from pgtools.errors import InputError
 from pgtools.imaging.fit import Fit
-from pgtools.stores.formats import Reading
-from pgtools.stores.lsun import FORMAT, LsunImages
+from pgtools.stores.format import Reading
+from pgtools.stores.formats.lsun import FORMAT, LsunImages
 from tests.pictures import astronaut, smooth_images
 
 

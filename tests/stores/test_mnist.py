@@ -14,8 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pgtools.errors import InputError
-from pgtools.stores.formats import Reading
-from pgtools.stores.mnist import FORMAT, STACKED_FORMAT, MnistDigits, StackedMnist, read_idx
+from pgtools.stores.format import Reading
+from pgtools.stores.formats.mnist import FORMAT, STACKED_FORMAT, MnistDigits, StackedMnist, read_idx
 
 COUNTS = {"train": 12, "t10k": 5}
 

@@ -19,9 +19,9 @@ from PIL import Image
 
 from pgtools.errors import InputError
 from pgtools.imaging.fit import Fit
-from pgtools.stores.formats import Reading
-from pgtools.stores.libraries import HUGGINGFACE_FORMAT, open_torchvision
-from pgtools.stores.objects import from_dataset
+from pgtools.stores.format import Reading
+from pgtools.stores.formats.libraries import HUGGINGFACE_FORMAT, open_torchvision
+from pgtools.stores.formats.objects import from_dataset
 from tests.pictures import noise_images
 
 IMAGES = noise_images(5, 8)

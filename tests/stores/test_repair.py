@@ -14,11 +14,11 @@ from PIL import Image
 
 from pgtools.errors import InputError, OutputError, UsageError
 from pgtools.imaging.pyramid import mean_pyramid
-from pgtools.stores.lmdb import LmdbWriter
+from pgtools.stores.formats.lmdb import LmdbWriter
+from pgtools.stores.jobs.repair import Repaired, repair
+from pgtools.stores.jobs.settings import VerifySettings
+from pgtools.stores.jobs.verify import Report, verify
 from pgtools.stores.opening import open_source
-from pgtools.stores.repair import Repaired, repair
-from pgtools.stores.settings import VerifySettings
-from pgtools.stores.verify import Report, verify
 from tests.pictures import jpeg, noise_images, smooth_images
 from tests.stores import damage
 from tests.stores.damage import ATTRIBUTES, COUNT, HDF5, LABELS, LMDB, SIDE, edit_lmdb
@@ -271,7 +271,7 @@ def cut_off(path: Path, share: float) -> None:
 def test_a_truncated_lmdb_keeps_what_lies_before_the_cut(tmp_path, share: float, least: int) -> None:
     images = noise_images(40, 64)
     with pytest.MonkeyPatch.context() as patched:  # many transactions, as a large store has them
-        patched.setattr("pgtools.stores.lmdb.PENDING_BYTES", 1 << 16)
+        patched.setattr("pgtools.stores.formats.lmdb.PENDING_BYTES", 1 << 16)
         (path,) = written(tmp_path, images, "a.lmdb", attributes=[{"score": float(i)} for i in range(40)])
     cut_off(path, share)
     assert verify(path, ALL).faults

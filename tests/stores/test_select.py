@@ -10,10 +10,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pgtools.errors import InputError, PgtoolsError, UsageError
-from pgtools.stores import select
+from pgtools.stores.jobs import select
+from pgtools.stores.jobs.select import Selection
+from pgtools.stores.jobs.settings import SelectionSettings
 from pgtools.stores.layout import Record
-from pgtools.stores.select import Selection
-from pgtools.stores.settings import SelectionSettings
 from pgtools.stores.views import Held
 from tests.pictures import noise_images
 

@@ -211,7 +211,7 @@ def test_choose_is_seeded_and_says_what_is_missing(tmp_path) -> None:
 
 
 def test_the_map_grows_and_the_old_store_stays_until_the_new_is_whole(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr("pgtools.stores.lmdb.FIRST_MAP_BYTES", 1 << 15)
+    monkeypatch.setattr("pgtools.stores.formats.lmdb.FIRST_MAP_BYTES", 1 << 15)
     first = noise_images(2, 64)
     (path,) = written(tmp_path, first, "a.lmdb")
 

@@ -15,8 +15,8 @@ import pytest
 import scipy.io
 
 from pgtools.errors import InputError
-from pgtools.stores.formats import Reading
-from pgtools.stores.svhn import FORMAT, SvhnDigits
+from pgtools.stores.format import Reading
+from pgtools.stores.formats.svhn import FORMAT, SvhnDigits
 from tests.pictures import noise_images
 
 SEEDS = {"train": 1, "test": 2, "extra": 3}

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from pgtools.errors import InputError, OutputError, PgtoolsError
 from pgtools.imaging.pyramid import mean_pyramid
+from pgtools.stores.formats.tfrecord import TfrecordStore
 from pgtools.stores.opening import open_source
-from pgtools.stores.tfrecord import TfrecordStore
 from tests.pictures import noise_images, smooth_images
 from tests.stores.sets import image_folder, written
 

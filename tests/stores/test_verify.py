@@ -12,10 +12,10 @@ import pytest
 from PIL import Image
 
 from pgtools.errors import InputError, UsageError
-from pgtools.stores.convert import convert
+from pgtools.stores.jobs.convert import convert
+from pgtools.stores.jobs.settings import ConvertSettings, VerifySettings
+from pgtools.stores.jobs.verify import Report, verify
 from pgtools.stores.opening import FORMATS
-from pgtools.stores.settings import ConvertSettings, VerifySettings
-from pgtools.stores.verify import Report, verify
 from tests.pictures import noise_images, smooth_images
 from tests.stores import damage
 from tests.stores.damage import ATTRIBUTES, COUNT, HDF5, LABELS, LMDB, SIDE, edit_lmdb

@@ -11,7 +11,7 @@ import click
 from pgtools.cli._output import confirm_replacing, print_json
 
 if TYPE_CHECKING:
-    from pgtools.stores.settings import ConvertSettings
+    from pgtools.stores.jobs.settings import ConvertSettings
 
 
 def run(
@@ -25,7 +25,7 @@ def run(
 ) -> None:
     """Convert and print what was written: path, format, images, size, seconds, images a second."""
     from pgtools.runtime.files import human_bytes
-    from pgtools.stores.convert import bytes_of, convert
+    from pgtools.stores.jobs.convert import bytes_of, convert
 
     confirm_replacing(outputs, overwrite=overwrite, yes=yes)
     done = convert(sources, outputs, settings, overwrite=overwrite)

@@ -12,7 +12,7 @@ from pgtools.cli._output import print_json, print_table
 from pgtools.errors import InputError
 
 if TYPE_CHECKING:
-    from pgtools.stores.compare import Comparison
+    from pgtools.stores.jobs.compare import Comparison
 
 
 @click.command(name="compare", short_help="Whether two sources hold the same images.")
@@ -30,7 +30,7 @@ def command(a: Path, b: Path, as_json: bool) -> None:
     Example:
       pgtools store compare celeba-hq.lmdb celeba-hq.h5
     """
-    from pgtools.stores.compare import compare
+    from pgtools.stores.jobs.compare import compare
     from pgtools.stores.opening import open_source
 
     found = compare(open_source(a), open_source(b))

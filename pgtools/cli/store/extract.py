@@ -9,7 +9,7 @@ import click
 
 from pgtools.cli._options import OUTPUT, SOURCE, json_option, overwrite_option, settings_options, yes_option
 from pgtools.cli.store import _job
-from pgtools.stores.settings import ConvertSettings, ExtractSettings
+from pgtools.stores.jobs.settings import ConvertSettings, ExtractSettings
 
 
 @click.command(name="extract", short_help="Image files out of a source.")

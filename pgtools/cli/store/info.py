@@ -25,7 +25,7 @@ def command(path: Path, format: str | None, as_json: bool) -> None:
     Example:
       pgtools store info celeba-hq.lmdb
     """
-    from pgtools.stores.compare import source_facts
+    from pgtools.stores.jobs.compare import source_facts
     from pgtools.stores.opening import open_source
 
     facts = source_facts(open_source(path, format=format), path, format)

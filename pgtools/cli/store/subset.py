@@ -9,7 +9,7 @@ import click
 
 from pgtools.cli._options import OUTPUT, SOURCE, json_option, overwrite_option, settings_options, yes_option
 from pgtools.cli.store import _job
-from pgtools.stores.settings import ConvertSettings, SubsetSettings
+from pgtools.stores.jobs.settings import ConvertSettings, SubsetSettings
 
 
 @click.command(name="subset", short_help="Some images of a source as a store.")

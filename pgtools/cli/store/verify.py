@@ -10,11 +10,11 @@ import click
 from pgtools.cli._options import SOURCE, json_option, settings_options
 from pgtools.cli._output import print_json, say
 from pgtools.errors import InputError
-from pgtools.stores.settings import VerifySettings
+from pgtools.stores.jobs.settings import VerifySettings
 
 if TYPE_CHECKING:
-    from pgtools.stores.repair import Repaired
-    from pgtools.stores.verify import Report
+    from pgtools.stores.jobs.repair import Repaired
+    from pgtools.stores.jobs.verify import Report
 
 
 @click.command(name="verify", short_help="Find every fault of a source; repair a store.")
@@ -33,8 +33,8 @@ def command(path: Path, chosen: dict[str, Any], as_json: bool) -> None:
       pgtools store verify celeba-hq.lmdb
       pgtools store verify celeba-hq.lmdb --repair
     """
-    from pgtools.stores.repair import Repaired, repair
-    from pgtools.stores.verify import verify
+    from pgtools.stores.jobs.repair import Repaired, repair
+    from pgtools.stores.jobs.verify import verify
 
     settings = VerifySettings(**chosen)
     done = repair(path, settings) if settings.repair else verify(path, settings)

@@ -14,11 +14,11 @@ from pgtools.imaging.fit import Fit
 from pgtools.imaging.photo import decode
 from pgtools.runtime.locks import ProcessLock
 from pgtools.stores import layout
-from pgtools.stores.encoded import DecodedImages
-from pgtools.stores.formats import Format
+from pgtools.stores.format import Format
+from pgtools.stores.formats.encoded import DecodedImages
+from pgtools.stores.formats.lmdb_pages import NODE, LmdbPages
+from pgtools.stores.formats.loaded import is_file
 from pgtools.stores.layout import Record
-from pgtools.stores.lmdb_pages import NODE, LmdbPages
-from pgtools.stores.loaded import is_file
 from pgtools.stores.source import check_index
 
 DATA = "data.mdb"

@@ -16,10 +16,10 @@ from pgtools.errors import InputError, PgtoolsError, UsageError
 from pgtools.imaging.fit import Fit
 from pgtools.runtime.files import check_free_space, human_bytes
 from pgtools.runtime.progress import track
-from pgtools.stores.formats import ALL_SPLITS, Format, Reading
+from pgtools.stores.format import ALL_SPLITS, Format, Reading
+from pgtools.stores.jobs.select import Selection
+from pgtools.stores.jobs.settings import JPEG_QUALITY, ConvertSettings, SelectionSettings
 from pgtools.stores.opening import FORMATS, open_source
-from pgtools.stores.select import Selection
-from pgtools.stores.settings import JPEG_QUALITY, ConvertSettings, SelectionSettings
 from pgtools.stores.source import ImageSource
 from pgtools.stores.views import Joined, Lowered, Subset, authors_order
 from pgtools.stores.writer import Plan

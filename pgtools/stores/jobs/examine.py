@@ -10,12 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pgtools.errors import InputError
-from pgtools.stores import hdf5, layout, lmdb
-from pgtools.stores.hdf5 import Hdf5Store
+from pgtools.stores import layout
+from pgtools.stores.formats import hdf5, lmdb
+from pgtools.stores.formats.hdf5 import Hdf5Store
+from pgtools.stores.formats.lmdb import LmdbStore
+from pgtools.stores.jobs.salvage import SalvagedStore
 from pgtools.stores.layout import Header, StoredRecord
-from pgtools.stores.lmdb import LmdbStore
 from pgtools.stores.opening import open_source
-from pgtools.stores.salvage import SalvagedStore
 from pgtools.stores.source import ImageSource, LevelStore
 
 # An image at a level as it is stored, or why it cannot be had: encoded bytes (LMDB) or uint8 (C, level, level).
@@ -227,8 +228,8 @@ def _told(store: LmdbStore | Hdf5Store) -> Header | None:
         if isinstance(store, LmdbStore):
             text = store.pages.get(layout.LMDB_HEADER)
         else:
-            with store._reading() as file:
-                text = hdf5._header_text(file)
+            with store.reading() as file:
+                text = hdf5.header_text(file)
         return layout.header_from_json(text, where=store.name) if text else None
     except InputError:
         return None

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pgtools.errors import InputError
-from pgtools.stores.formats import ALL_SPLITS, Format
+from pgtools.stores.format import ALL_SPLITS, Format
+from pgtools.stores.formats.loaded import LoadedImages, Part, chosen_splits, is_file, joined
 from pgtools.stores.layout import Record
-from pgtools.stores.loaded import LoadedImages, Part, chosen_splits, is_file, joined
 from pgtools.stores.source import ImageSource, check_index
 
 SPLITS = ("train", "test")

@@ -13,12 +13,10 @@ from numpy.typing import NDArray
 
 from pgtools.errors import InputError
 from pgtools.runtime.slices import SlicedFile
-from pgtools.stores import exports
-from pgtools.stores.formats import Format
-from pgtools.stores.labels import one_hot, read_labels_file
-from pgtools.stores.layout import MAX_LEVEL, Record
-from pgtools.stores.source import LevelStore, check_index
-from pgtools.stores.tfexample import (
+from pgtools.stores.format import Format
+from pgtools.stores.formats import exports
+from pgtools.stores.formats.labels import one_hot, read_labels_file
+from pgtools.stores.formats.tfexample import (
     FRAME_BYTES,
     HEAD,
     MAX_EXTRA_BYTES,
@@ -28,6 +26,8 @@ from pgtools.stores.tfexample import (
     payload_length,
     unframed,
 )
+from pgtools.stores.layout import MAX_LEVEL, Record
+from pgtools.stores.source import LevelStore, check_index
 from pgtools.stores.writer import Plan, Pyramid, Writer
 
 LEVEL_FILE = re.compile(r"(?P<prefix>.+)-r(?P<log>\d\d)\.tfrecords")

@@ -15,7 +15,7 @@ from pgtools.errors import InputError, PgtoolsError
 from pgtools.imaging.fit import Fit
 from pgtools.imaging.photo import decode
 from pgtools.runtime.locks import ProcessLock
-from pgtools.stores.encoded import DecodedImages
+from pgtools.stores.formats.encoded import DecodedImages
 from pgtools.stores.layout import Attribute, Record
 from pgtools.stores.source import ImageSource, check_index
 

@@ -11,9 +11,9 @@ from typing import Any
 
 from pgtools.errors import InputError, PgtoolsError
 from pgtools.imaging.fit import Fit
-from pgtools.stores.formats import ALL_SPLITS, Format, Reading
-from pgtools.stores.loaded import chosen_splits, is_file
-from pgtools.stores.objects import ObjectImages, find_columns, first_line, from_dataset
+from pgtools.stores.format import ALL_SPLITS, Format, Reading
+from pgtools.stores.formats.loaded import chosen_splits, is_file
+from pgtools.stores.formats.objects import ObjectImages, find_columns, first_line, from_dataset
 from pgtools.stores.source import ImageSource
 from pgtools.stores.views import Joined
 

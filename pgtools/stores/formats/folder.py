@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from pgtools.errors import InputError
 from pgtools.imaging.fit import Fit
 from pgtools.imaging.photo import SUFFIXES
-from pgtools.stores import exports
 from pgtools.stores.codecs import encode
-from pgtools.stores.encoded import EncodedImages
-from pgtools.stores.file_names import labels_by_folder, member_names
-from pgtools.stores.formats import Format
+from pgtools.stores.format import Format
+from pgtools.stores.formats import exports
+from pgtools.stores.formats.encoded import EncodedImages
+from pgtools.stores.formats.file_names import labels_by_folder, member_names
 from pgtools.stores.layout import Record
 from pgtools.stores.source import check_index
 from pgtools.stores.writer import Plan, Pyramid, Writer

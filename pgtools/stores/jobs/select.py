@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from pgtools.errors import InputError, UsageError
 from pgtools.runtime.progress import bar
+from pgtools.stores.jobs.settings import SelectionSettings
 from pgtools.stores.layout import Record
-from pgtools.stores.settings import SelectionSettings
 from pgtools.stores.source import ImageSource
 
 # A million records at once would take a gigabyte.

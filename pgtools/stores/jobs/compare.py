@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pgtools.runtime.progress import bar
-from pgtools.stores.convert import bytes_of, format_of
+from pgtools.stores.jobs.convert import bytes_of, format_of
 from pgtools.stores.source import ImageSource, content_hash
 
 HASHED_AT_ONCE = 256

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from pgtools.errors import InputError
 from pgtools.runtime.pickles import array_of, read_pickle
-from pgtools.stores.formats import ALL_SPLITS, Format
+from pgtools.stores.format import ALL_SPLITS, Format
+from pgtools.stores.formats.loaded import LoadedImages, Part, chosen_splits, is_file, joined
 from pgtools.stores.layout import Attribute
-from pgtools.stores.loaded import LoadedImages, Part, chosen_splits, is_file, joined
 
 SPLITS = ("train", "test")
 SIDE = 32

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from pgtools.errors import InputError
 from pgtools.runtime.slices import SlicedFile
-from pgtools.stores.file_names import check_member
+from pgtools.stores.formats.file_names import check_member
 
 BLOCK = tarfile.BLOCKSIZE
 # Long names and extended headers are texts of a few hundred bytes; a damaged header can announce any size.

@@ -18,14 +18,14 @@ from pgtools.errors import InputError
 from pgtools.imaging.fit import Fit
 from pgtools.imaging.photo import SUFFIXES
 from pgtools.runtime.slices import SlicedFile
-from pgtools.stores import exports
 from pgtools.stores.codecs import encode
-from pgtools.stores.encoded import EncodedImages
-from pgtools.stores.folder import is_image_name
-from pgtools.stores.formats import Format
+from pgtools.stores.format import Format
+from pgtools.stores.formats import exports
+from pgtools.stores.formats.encoded import EncodedImages
+from pgtools.stores.formats.folder import is_image_name
+from pgtools.stores.formats.tar import members
 from pgtools.stores.layout import MAX_TEXT_BYTES, Record, checked_attributes
 from pgtools.stores.source import check_index
-from pgtools.stores.tar import members
 from pgtools.stores.writer import Plan, Pyramid, Writer
 
 # An encoded image larger than this is no image of a data set; a damaged header can announce any size.

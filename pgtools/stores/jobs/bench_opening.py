@@ -18,8 +18,8 @@ from pgtools.errors import InputError
 from pgtools.runtime.files import check_free_space, remove
 from pgtools.runtime.progress import track
 from pgtools.runtime.seeds import stream
+from pgtools.stores.formats.lmdb import DATA_FILE, LmdbStore
 from pgtools.stores.layout import Record
-from pgtools.stores.lmdb import DATA_FILE, LmdbStore
 from pgtools.stores.writer import Plan
 from pgtools.stores.writing import Item, output, write_stores
 

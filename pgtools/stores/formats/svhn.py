@@ -10,8 +10,8 @@ import numpy as np
 import scipy.io
 
 from pgtools.errors import InputError
-from pgtools.stores.formats import ALL_SPLITS, Format
-from pgtools.stores.loaded import LoadedImages, Part, chosen_splits, is_file, joined
+from pgtools.stores.format import ALL_SPLITS, Format
+from pgtools.stores.formats.loaded import LoadedImages, Part, chosen_splits, is_file, joined
 
 SPLITS = ("train", "test", "extra")
 SUFFIX = "_32x32.mat"

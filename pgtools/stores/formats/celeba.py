@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from pgtools.errors import InputError
 from pgtools.imaging.fit import Fit
-from pgtools.stores.encoded import EncodedImages
-from pgtools.stores.formats import ALL_SPLITS, Format
+from pgtools.stores.format import ALL_SPLITS, Format
+from pgtools.stores.formats.encoded import EncodedImages
+from pgtools.stores.formats.loaded import is_file
 from pgtools.stores.layout import Attribute, Record
-from pgtools.stores.loaded import is_file
 from pgtools.stores.source import check_index
 
 # The numbers of list_eval_partition.txt.

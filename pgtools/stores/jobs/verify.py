@@ -17,12 +17,12 @@ from pgtools.imaging.pyramid import mean_pyramid
 from pgtools.runtime.progress import bar
 from pgtools.runtime.workers import map_ahead
 from pgtools.stores.codecs import decode_into
-from pgtools.stores.examine import Examined, Loaded, Stored, examine, stored_labels
-from pgtools.stores.hdf5 import Hdf5Store
-from pgtools.stores.labels import labels_path, read_labels_file
+from pgtools.stores.formats.hdf5 import Hdf5Store
+from pgtools.stores.formats.labels import labels_path, read_labels_file
+from pgtools.stores.formats.lmdb import LmdbStore
+from pgtools.stores.jobs.examine import Examined, Loaded, Stored, examine, stored_labels
+from pgtools.stores.jobs.settings import VerifySettings
 from pgtools.stores.layout import StoredRecord
-from pgtools.stores.lmdb import LmdbStore
-from pgtools.stores.settings import VerifySettings
 from pgtools.stores.source import image_hash
 
 BATCH_BYTES = 16 << 20

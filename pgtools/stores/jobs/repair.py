@@ -18,17 +18,18 @@ from pgtools.imaging.pyramid import levels_below, mean_pyramid
 from pgtools.runtime.files import check_free_space, path_lock, remove_stale, written_aside
 from pgtools.runtime.progress import track
 from pgtools.runtime.workers import map_ahead
-from pgtools.stores import hdf5, layout, lmdb
+from pgtools.stores import layout
 from pgtools.stores.codecs import LOSSLESS, codec_for, encode
-from pgtools.stores.convert import bytes_of
-from pgtools.stores.examine import Examined, Loaded, codec_of_level, examine, stored_labels
-from pgtools.stores.hdf5 import Hdf5Store, Hdf5Writer
-from pgtools.stores.labels import labels_path, read_labels_file
+from pgtools.stores.formats import hdf5, lmdb
+from pgtools.stores.formats.hdf5 import Hdf5Store, Hdf5Writer
+from pgtools.stores.formats.labels import labels_path, read_labels_file
+from pgtools.stores.formats.lmdb import Encoded, LmdbStore, LmdbWriter
+from pgtools.stores.jobs.convert import bytes_of
+from pgtools.stores.jobs.examine import Examined, Loaded, codec_of_level, examine, stored_labels
+from pgtools.stores.jobs.settings import VerifySettings
+from pgtools.stores.jobs.verify import Report, check, pixels
 from pgtools.stores.layout import Header, Record, StoredRecord
-from pgtools.stores.lmdb import Encoded, LmdbStore, LmdbWriter
-from pgtools.stores.settings import VerifySettings
 from pgtools.stores.source import ImageSource, image_hash
-from pgtools.stores.verify import Report, check, pixels
 from pgtools.stores.writer import Ledger, Plan, Pyramid
 from pgtools.stores.writing import Output, check_outputs, estimated_bytes
 
@@ -257,7 +258,7 @@ def _others(store: ImageSource, plan: Plan) -> list[str]:
     """Names of the first few things in a store that are neither images nor pgtools' own."""
     if isinstance(store, Hdf5Store):
         own = {*hdf5.COLUMNS, *map(layout.hdf5_dataset, plan.levels), layout.HDF5_HEADER}
-        with store._reading() as file:
+        with store.reading() as file:
             return sorted({*file, *file.attrs} - own)[:3]
     return list(itertools.islice(_other_keys(store), 3)) if isinstance(store, LmdbStore) else []
 

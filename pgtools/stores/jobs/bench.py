@@ -24,13 +24,13 @@ from pgtools.runtime.files import check_free_space, remove
 from pgtools.runtime.progress import bar
 from pgtools.runtime.seeds import stream
 from pgtools.runtime.workers import in_threads
-from pgtools.stores.bench_rates import PillowFolder, loader_rate, one_core, rate
+from pgtools.stores.formats.lmdb import LmdbStore
+from pgtools.stores.jobs.bench_rates import PillowFolder, loader_rate, one_core, rate
+from pgtools.stores.jobs.settings import CODECS, VerifySettings
+from pgtools.stores.jobs.verify import verify
 from pgtools.stores.layout import Record, hdf5_dataset
-from pgtools.stores.lmdb import LmdbStore
 from pgtools.stores.opening import open_source
-from pgtools.stores.settings import CODECS, VerifySettings
 from pgtools.stores.source import ImageSource
-from pgtools.stores.verify import verify
 from pgtools.stores.writer import Plan
 from pgtools.stores.writing import Item, output, write_stores
 

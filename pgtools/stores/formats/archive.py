@@ -11,10 +11,10 @@ from pgtools.errors import InputError
 from pgtools.imaging.fit import Fit
 from pgtools.imaging.photo import SUFFIXES
 from pgtools.runtime.slices import SlicedFile
-from pgtools.stores.file_names import check_member
-from pgtools.stores.folder import DATASET_JSON, NamedImages, is_image_name
-from pgtools.stores.formats import Format
-from pgtools.stores.stylegan import StyleganZipWriter
+from pgtools.stores.format import Format
+from pgtools.stores.formats.file_names import check_member
+from pgtools.stores.formats.folder import DATASET_JSON, NamedImages, is_image_name
+from pgtools.stores.formats.stylegan import StyleganZipWriter
 
 # An encoded image larger than this is no image of a data set; a ZIP can announce any size.
 MAX_MEMBER_BYTES = 1 << 28

@@ -16,9 +16,9 @@ from pgtools.imaging.pyramid import mean_pyramid
 from pgtools.runtime.workers import in_threads
 from pgtools.stores import layout
 from pgtools.stores.codecs import codec_for, decode_into, encode
-from pgtools.stores.formats import Format
+from pgtools.stores.format import Format
+from pgtools.stores.formats.lmdb_pages import LmdbPages
 from pgtools.stores.layout import Record, StoredRecord, repair_hint
-from pgtools.stores.lmdb_pages import LmdbPages
 from pgtools.stores.source import LevelStore, check_index, image_hash
 from pgtools.stores.writer import Ledger, Plan, Pyramid, Writer
 

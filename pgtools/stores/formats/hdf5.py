@@ -18,8 +18,8 @@ from pgtools.errors import InputError, OutputError
 from pgtools.imaging.pyramid import LOWEST_LEVEL
 from pgtools.runtime.files import remove, remove_stale
 from pgtools.stores import layout
-from pgtools.stores.formats import Format
-from pgtools.stores.labels import labels_path, read_labels_file, write_labels_file
+from pgtools.stores.format import Format
+from pgtools.stores.formats.labels import labels_path, read_labels_file, write_labels_file
 from pgtools.stores.layout import Record, StoredRecord, repair_hint
 from pgtools.stores.source import LevelStore, check_index, image_hash
 from pgtools.stores.writer import Ledger, Plan, Pyramid, Writer
@@ -48,7 +48,7 @@ class Hdf5Store(LevelStore):
         self._file: h5py.File | None = None
         self._datasets: dict[str, h5py.Dataset] = {}
         self._process = 0
-        with self._reading() as file:
+        with self.reading() as file:
             self._stored = _levels(file)
             if not self._stored:
                 raise InputError(f"{path} is an HDF5 file without data sets such as 'data4x4' (N×C×H×W).")
@@ -57,7 +57,7 @@ class Hdf5Store(LevelStore):
             for name in self._stored.values():
                 _check_level(file[name], len_of_top := shapes[self._stored[self.resolution]][0], where=str(path))
             self._columns = _columns(file, len_of_top)
-            text = _header_text(file) if trusted else None
+            text = header_text(file) if trusted else None
         self._count = int(len_of_top)
         if not self._count:
             raise InputError(f"{path} holds no images.")
@@ -135,7 +135,7 @@ class Hdf5Store(LevelStore):
 
     def _take(self, name: str, wanted: Sequence[int]) -> NDArray[Any]:
         """Return rows of a data set in the order asked for, neighbours at once: h5py's own lists of rows are slow."""
-        with self._reading(name) as file:
+        with self.reading(name) as file:
             if name not in self._datasets:
                 self._datasets[name] = file[name]
             dataset = self._datasets[name]
@@ -146,7 +146,7 @@ class Hdf5Store(LevelStore):
         return taken
 
     @contextlib.contextmanager
-    def _reading(self, part: str = "") -> Iterator[h5py.File]:
+    def reading(self, part: str = "") -> Iterator[h5py.File]:
         """Yield the open file; whatever h5py makes of damage becomes an InputError."""
         try:
             if self._file is None or self._process != os.getpid():
@@ -330,7 +330,7 @@ def _is_column(dataset: h5py.Dataset, count: int) -> bool:
     return bool(plain and bounded and dataset.ndim == 2 and dataset.shape[0] == count and dataset.shape[1] <= 16)
 
 
-def _header_text(file: h5py.File) -> bytes | None:
+def header_text(file: h5py.File) -> bytes | None:
     """Return our header; its type and size are looked at before it is read.
 
     Version 1 wrote it as text of any length, which is not read (see `Hdf5Writer._add_texts`): such a store is read as

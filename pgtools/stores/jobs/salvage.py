@@ -8,8 +8,8 @@ from pathlib import Path
 
 from pgtools.errors import InputError
 from pgtools.stores import layout
-from pgtools.stores.lmdb import DATA_FILE, LmdbStore
-from pgtools.stores.lmdb_pages import LEAF, OVERFLOW, PAGE, LmdbPages
+from pgtools.stores.formats.lmdb import DATA_FILE, LmdbStore
+from pgtools.stores.formats.lmdb_pages import LEAF, OVERFLOW, PAGE, LmdbPages
 
 # The library's own list of free pages: its keys are transaction numbers.
 FREE_KEY = re.compile(rb".{4}\0{4}", re.DOTALL)

@@ -10,11 +10,11 @@ import zipfile
 from abc import abstractmethod
 from pathlib import Path
 
-from pgtools.stores import exports
 from pgtools.stores.codecs import encode
-from pgtools.stores.file_names import stylegan_name
-from pgtools.stores.folder import DATASET_JSON, ImageFolder
-from pgtools.stores.formats import Format
+from pgtools.stores.format import Format
+from pgtools.stores.formats import exports
+from pgtools.stores.formats.file_names import stylegan_name
+from pgtools.stores.formats.folder import DATASET_JSON, ImageFolder
 from pgtools.stores.layout import Record
 from pgtools.stores.writer import Plan, Pyramid, Writer
 

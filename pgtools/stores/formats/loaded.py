@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pgtools.errors import InputError
 from pgtools.runtime.locks import ProcessLock
-from pgtools.stores.formats import ALL_SPLITS
+from pgtools.stores.format import ALL_SPLITS
 from pgtools.stores.layout import Attribute, Record
 from pgtools.stores.source import ImageSource, check_index
 
