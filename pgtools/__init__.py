@@ -48,6 +48,18 @@ def open(
         >>> faces.read([0, 7], level=256).shape
         (2, 3, 256, 256)
     """
-    from pgtools.stores.opening import open_images
+    import os
+    from pathlib import Path
 
-    return open_images(images, format=format, split=split, crop=crop, resize=resize, filter=filter)
+    from pgtools.errors import UsageError
+    from pgtools.imaging.fit import Fit
+    from pgtools.stores.format import Reading
+    from pgtools.stores.formats.objects import from_dataset
+    from pgtools.stores.opening import open_source
+
+    fit = None if crop is None and resize is None else Fit(crop or "none", resize, filter)
+    if isinstance(images, (str, os.PathLike)):
+        return open_source(Path(images), format=format, reading=Reading(fit, split))
+    if format or split:
+        raise UsageError("A data set object is what it is: format and split are for paths.")
+    return from_dataset(images, fit=fit)

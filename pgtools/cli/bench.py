@@ -25,12 +25,13 @@ Table = tuple[str, Sequence[str], Sequence[Sequence[str]]]
 HELD_BYTES = 192 << 20
 FEWEST, MOST = 32, 1000
 SMALL_STORE = 1000
-RATES = ("write", "one_core", "all_cores", "loader", "verify", "quick")
+RATES = ("write", "one_core", "all_cores", "loader", "levels", "verify", "quick")
 NOTE = (
     "Rates are images/s, the best of the rounds, of files that are in memory already. write: every level, all cores, "
     "flushed to disk. one core: one image at a time in random order at the top level. all cores: random batches in "
-    "threads. loader: DataLoader, one worker process a core. verify, quick: `pgtools store verify`, with --quick "
-    "checksums only. × PNG: one core against the first row, in brackets lowest and highest round. LMDB jpeg is lossy."
+    "threads. loader: DataLoader, one worker process a core. levels: every stored level, in threads. verify, quick: "
+    "`pgtools store verify`, with --quick checksums only. × PNG: one core against the first row, in brackets lowest "
+    "and highest round. LMDB jpeg is lossy."
 )
 
 
@@ -163,7 +164,19 @@ def _facts(source: Path | None) -> dict[str, Any]:
 
 
 def _rate_tables(rows: Sequence[Row]) -> list[Table]:
-    columns = ("form", "write", "kB/image", "top kB", "one core", "all cores", "loader", "verify", "quick", "× PNG")
+    columns = (
+        "form",
+        "write",
+        "kB/image",
+        "top kB",
+        "one core",
+        "all cores",
+        "loader",
+        "levels",
+        "verify",
+        "quick",
+        "× PNG",
+    )
     tables: list[Table] = []
     for side in dict.fromkeys(row.side for row in rows):
         chosen = [row for row in rows if row.side == side]

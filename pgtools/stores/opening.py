@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
-from typing import Any
 
 from pgtools.errors import InputError, UsageError
-from pgtools.imaging.fit import Fit
 from pgtools.stores.format import ALL_SPLITS, Format, Reading
 from pgtools.stores.formats import (
     archive,
@@ -25,7 +22,6 @@ from pgtools.stores.formats import (
     webdataset,
 )
 from pgtools.stores.formats.libraries import open_torchvision
-from pgtools.stores.formats.objects import from_dataset
 from pgtools.stores.source import ImageSource
 
 # In the order in which a path is asked what it holds: a folder of images is what is left.
@@ -74,24 +70,6 @@ def open_source(path: Path, *, format: str | None = None, reading: Reading | Non
         )
     _check_choices(found, reading)
     return found.open(path, reading)
-
-
-def open_images(
-    images: str | os.PathLike[str] | Any,
-    *,
-    format: str | None = None,
-    split: str | None = None,
-    crop: str | None = None,
-    resize: int | None = None,
-    filter: str = "lanczos",
-) -> ImageSource:
-    """Open a path or a data set object; `pgtools.open` says what the arguments are."""
-    fit = None if crop is None and resize is None else Fit(crop or "none", resize, filter)
-    if isinstance(images, (str, os.PathLike)):
-        return open_source(Path(images), format=format, reading=Reading(fit, split))
-    if format or split:
-        raise UsageError("A data set object is what it is: format and split are for paths.")
-    return from_dataset(images, fit=fit)
 
 
 def _named(name: str) -> Format:

@@ -26,8 +26,8 @@ DATA_FILE = "data.mdb"
 FIRST_MAP_BYTES = 1 << 26
 # Images are put into the file many at a time: each transaction writes the pages on the way to the root anew.
 PENDING_BYTES = 1 << 23
-# Smaller images are read sooner than handed to another thread.
-THREADS_FROM = 256
+# Smaller images are read sooner than handed to another thread: those that are not decoded, and those that are.
+THREADS_FROM_RAW, THREADS_FROM = 256, 64
 
 
 class LmdbStore(LevelStore):
@@ -110,7 +110,7 @@ class LmdbStore(LevelStore):
         def read(place: int) -> None:
             self._decode(self.encoded(wanted[place], level), wanted[place], images[place])
 
-        if level < THREADS_FROM:
+        if level < (THREADS_FROM_RAW if self._codec(level) == "raw" else THREADS_FROM):
             for place in range(len(wanted)):
                 read(place)
         else:
@@ -127,6 +127,9 @@ class LmdbStore(LevelStore):
         if data is None:
             raise self._fault(index, f"{self.name}, image {index} at {level}²: is missing.")
         return data
+
+    def _codec(self, level: int) -> str | None:
+        return self.header.codecs.get(level) if self.header else None
 
     def _decode(self, data: bytes, index: int, out: NDArray[np.uint8]) -> None:
         try:

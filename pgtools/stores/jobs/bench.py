@@ -30,7 +30,7 @@ from pgtools.stores.jobs.settings import CODECS, VerifySettings
 from pgtools.stores.jobs.verify import verify
 from pgtools.stores.layout import Record, hdf5_dataset
 from pgtools.stores.opening import open_source
-from pgtools.stores.source import ImageSource
+from pgtools.stores.source import ImageSource, LevelStore
 from pgtools.stores.writer import Plan
 from pgtools.stores.writing import Item, output, write_stores
 
@@ -77,6 +77,7 @@ class Sample:
     one_core: float
     all_cores: float
     loader: float | None
+    levels: float
     verify: float | None
     quick: float | None
 
@@ -95,6 +96,7 @@ class Row:
         one_core: one image at a time in random order at the top level, one core, one thread.
         all_cores: batches in random order, as many threads as cores.
         loader: batches through a DataLoader, one worker process a core; None for large images.
+        levels: every stored level in batches, as many threads as cores: what checking has to read at least.
         verify, quick: `pgtools store verify`, and its check of checksums alone; None where there are none.
         ratio: `one_core` over that of the plain PNG folder.
         ratio_low, ratio_high: the smallest and largest ratio of a round.
@@ -109,6 +111,7 @@ class Row:
     one_core: float
     all_cores: float
     loader: float | None
+    levels: float
     verify: float | None
     quick: float | None
     ratio: float
@@ -199,8 +202,14 @@ def _sample(one: Candidate, images: Sequence[Images], order: list[int], protocol
     if images[0].shape[-1] <= LOADER_UP_TO:
         dataset: Dataset[Any] = source.dataset() if isinstance(source, ImageSource) else source
         loader = loader_rate(dataset, batches, protocol.seconds)
+    levels = batched
+    if isinstance(source, LevelStore):
+        stored = tuple(source.stored_levels)
+        levels = rate(
+            lambda batch: [len(source.read_stored(batch, level)) for level in stored], batches, protocol.seconds
+        )
     checked = [_verify_rate(one, quick, protocol.seconds) for quick in (False, True)]
-    return Sample(write, single, batched, loader, *checked)
+    return Sample(write, single, batched, loader, levels, *checked)
 
 
 def _write(one: Candidate, images: Sequence[Images]) -> None:
@@ -265,6 +274,7 @@ def _row(one: Candidate, reference: Candidate, side: int, images: int, all_bytes
         one_core=fastest,
         all_cores=max(sample.all_cores for sample in one.samples),
         loader=best("loader"),
+        levels=max(sample.levels for sample in one.samples),
         verify=best("verify"),
         quick=best("quick"),
         ratio=fastest / max(sample.one_core for sample in reference.samples),
