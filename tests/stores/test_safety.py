@@ -33,8 +33,11 @@ from pgtools.stores.layout import Record
 from pgtools.stores.opening import open_source
 from pgtools.stores.writer import Plan
 from pgtools.stores.writing import Item, output, write_stores
-from tests.pictures import noise_images, smooth_images
+from tests.pictures import jpeg, noise_images, smooth_images
 from tests.stores.sets import image_folder, written
+from tests.stores.test_cifar import cifar10
+from tests.stores.test_mnist import mnist
+from tests.stores.test_svhn import svhn
 
 ROOT = Path(__file__).parents[2]
 
@@ -245,6 +248,14 @@ def hostile_sets(folder: Path) -> Path:
     with zipfile.ZipFile(folder / "deflated.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         for file in sorted(image_folder(folder / "plain", images).iterdir()):
             archive.write(file, file.name)
+    for name in ("cifar@set", "mnist@set", "svhn@set"):
+        (folder / name).mkdir()
+    cifar10(folder / "cifar@set")
+    mnist(folder / "mnist@set", packed=True)
+    svhn(folder / "svhn@set", "train")
+    with lmdb.open(str(folder / "lsun@set"), lock=False) as environment, environment.begin(write=True) as transaction:
+        for i, image in enumerate(images):
+            transaction.put(b"key%d" % i, jpeg(image.transpose(1, 2, 0)))
     return folder
 
 
