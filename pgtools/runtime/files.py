@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import glob
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,9 +38,10 @@ def written_aside(path: Path) -> Iterator[Path]:
 
 def remove_stale(path: Path) -> None:
     """Remove what killed processes of this machine left beside `path`; put back what they had moved away."""
-    for left in path.absolute().parent.glob(f".{glob.escape(path.name)}.*.*"):
-        process = left.name.split(".")[-2]
-        if left.suffix not in (".partial", ".old") or not process.isdigit() or _is_running(int(process)):
+    ours = re.compile(rf"\.{re.escape(path.name)}\.(\d+)\.(partial|old)")
+    for left in path.absolute().parent.glob(f".{glob.escape(path.name)}.*"):
+        found = ours.fullmatch(left.name)
+        if found is None or _is_running(int(found[1])):
             continue
         if left.suffix == ".old" and not path.exists():
             left.rename(path)  # killed between the two renames of a swap
@@ -183,8 +186,9 @@ def _try_lock(descriptor: int) -> bool:
             import fcntl
 
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
+    except OSError as error:
+        # Where the file system has no locks at all, nobody is kept out, and nobody is kept from working.
+        return error.errno in (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
     return True
 
 
@@ -194,6 +198,8 @@ def _swap_in(aside: Path, path: Path) -> None:
         aside.replace(path)  # refuses to put a file in place of a folder
         return
     if [file.name for file in aside.iterdir()] == ["data.mdb"] and (path / "data.mdb").is_file():
+        # Other people's readers, who lock, would look up the old store's last transaction in the new one.
+        (path / "lock.mdb").unlink(missing_ok=True)
         (aside / "data.mdb").replace(path / "data.mdb")  # an LMDB is one file: no reader ever finds none
         remove(aside)
         return
@@ -223,6 +229,8 @@ def _flush_folder(folder: Path) -> None:
         return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(descriptor)
+        # Some network file systems do not know how to flush a folder; the files in it are flushed already.
+        with contextlib.suppress(OSError):
+            os.fsync(descriptor)
     finally:
         os.close(descriptor)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
@@ -33,6 +34,7 @@ HDF5_HASHES = "sha256"
 HDF5_CHECKSUMS = "crc32"
 HDF5_LABELS = "labels"
 HDF5_ATTRIBUTES = "attributes"
+HDF5_CHECKS = "checks"
 
 # A header or a record longer than this is none: a damaged file can announce any length.
 MAX_TEXT_BYTES = 1 << 20
@@ -166,16 +168,31 @@ class StoredRecord:
         sha256: of the C×H×W bytes of the image at the top level, as it is read (three channels).
         crc32: level → CRC-32 of what is stored: the encoded bytes in an LMDB, the C×H×W bytes in HDF5. Empty in
             version 1.
+        check: `record_check` of all this and of the image's label; None in version 1.
     """
 
     name: str
     sha256: str
     attributes: Mapping[str, Attribute] = field(default_factory=dict)
     crc32: Mapping[int, int] = field(default_factory=dict)
+    check: int | None = None
 
     def to_json(self) -> bytes:
         """Return the record as JSON."""
         return json.dumps(asdict(self), sort_keys=True).encode()
+
+
+def record_check(record: StoredRecord, label: int | None) -> int:
+    """Return the CRC-32 of what is kept of an image beside its pixels, its label (None without) included.
+
+    It is over the JSON list [name, sha256, attributes, [[level, crc32], … largest first], label], with sorted keys, no
+    spaces, and everything beyond ASCII escaped.
+    """
+    levels = sorted(record.crc32.items(), reverse=True)
+    text = json.dumps(
+        [record.name, record.sha256, dict(record.attributes), levels, label], sort_keys=True, separators=(",", ":")
+    )
+    return zlib.crc32(text.encode("ascii"))
 
 
 def record_from_json(text: bytes, *, where: str) -> StoredRecord:
@@ -187,8 +204,9 @@ def record_from_json(text: bytes, *, where: str) -> StoredRecord:
     try:
         fields = json.loads(text)
         crc32 = {int(level): int(value) for level, value in fields.get("crc32", {}).items()}
-        record = StoredRecord(fields["name"], fields["sha256"], checked_attributes(fields.get("attributes", {})), crc32)
-        if not isinstance(record.name, str) or not is_hash(record.sha256):
+        check, attributes = fields.get("check"), checked_attributes(fields.get("attributes", {}))
+        record = StoredRecord(fields["name"], fields["sha256"], attributes, crc32, check)
+        if not isinstance(record.name, str) or not is_hash(record.sha256) or type(check) not in (int, type(None)):
             raise ValueError("no name or no hash")
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         raise InputError(f"{where} is damaged.", hint=_repair(where.split(":")[0])) from None

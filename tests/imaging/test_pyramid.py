@@ -33,6 +33,17 @@ def test_levels_are_not_rounded_in_between() -> None:
     np.testing.assert_array_equal(mean_level(image, 4), levels[4])
 
 
+@pytest.mark.parametrize("side", [1024, 2048])
+def test_the_last_bit_of_a_large_mean_counts(side: int) -> None:
+    """A mean one pixel above 126.5: 25 bits at 2048², which float32 would round to 126.5 and then to 126."""
+    image = np.full((1, side, side), 126, np.uint8)
+    image[:, ::2] = 127
+    image[0, 1, 0] = 127
+    level = mean_pyramid(image)[4][0]
+    assert (level[0, 0], level[3, 3]) == (127, 126)
+    assert mean_level(image, 4)[0, 0, 0] == 127
+
+
 @pytest.mark.shared
 def test_pyramid_is_the_authors(shared) -> None:
     """Golden: TFRecords written by the authors' exporter, 2026-11-21; exact."""

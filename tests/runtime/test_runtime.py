@@ -1,8 +1,10 @@
 import dataclasses
+import errno
 import json
 import math
 import os
 import sqlite3
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +20,7 @@ from pgtools.runtime.files import (
     check_writable,
     folder_lock,
     human_bytes,
+    path_lock,
     remove_stale,
     written_aside,
 )
@@ -26,6 +29,9 @@ from pgtools.runtime.results import MetricResult, read_result
 from pgtools.runtime.seeds import integer_seed, stream
 from pgtools.runtime.settings import Settings, fits_type, setting, value_type
 from pgtools.runtime.workers import map_unordered
+
+# No process has so high a number.
+NO_PROCESS = 1 << 30
 
 
 def test_streams_are_named_and_independent() -> None:
@@ -234,3 +240,55 @@ def test_results_survive_json_and_foreign_files_do_not(tmp_path) -> None:
 @pytest.mark.parametrize("workers", [1, 2])
 def test_workers_do_every_item(workers: int) -> None:
     assert sorted(map_unordered(np.square, range(5), workers=workers)) == [0, 1, 4, 9, 16]
+
+
+def test_only_what_was_left_of_this_very_path_is_removed(tmp_path: Path) -> None:
+    kept = [tmp_path / f".st.v2.{NO_PROCESS}.old", tmp_path / ".st.notes.old", tmp_path / f".st.{NO_PROCESS}.older"]
+    gone = [tmp_path / f".st.{NO_PROCESS}.partial"]
+    for file in (*kept, *gone):
+        file.write_text("x")
+    (tmp_path / "st").write_text("there")
+    remove_stale(tmp_path / "st")
+    assert all(file.exists() for file in kept)
+    assert not any(file.exists() for file in gone)
+
+
+def test_an_lmdb_is_replaced_in_one_step_and_its_lock_goes(tmp_path: Path, monkeypatch) -> None:
+    store = tmp_path / "a.lmdb"
+    store.mkdir()
+    (store / "data.mdb").write_text("old")
+    (store / "lock.mdb").write_text("of other readers")
+    monkeypatch.setattr(Path, "rename", None)  # the folder itself stays where it is
+    with written_aside(store) as aside:
+        aside.mkdir()
+        (aside / "data.mdb").write_text("new")
+    assert [file.name for file in store.iterdir()] == ["data.mdb"]
+    assert (store / "data.mdb").read_text() == "new"
+    assert list(tmp_path.iterdir()) == [store]
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOTSUP])
+def test_a_file_system_without_locks_keeps_nobody_from_writing(tmp_path: Path, monkeypatch, number: int) -> None:
+    fcntl = pytest.importorskip("fcntl")
+
+    def fails(*_: object) -> None:
+        raise OSError(number, "no locks here")
+
+    monkeypatch.setattr(fcntl, "flock", fails)
+    with path_lock(tmp_path / "a"):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_flushed_is_no_failure(tmp_path: Path, monkeypatch) -> None:
+    plain = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "not for folders")
+        plain(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with written_aside(tmp_path / "a") as aside:
+        aside.write_text("x")
+    assert (tmp_path / "a").read_text() == "x"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import zlib
 
 import cv2
 import numpy as np
@@ -42,11 +43,31 @@ def test_lossless_codecs_give_back_what_they_got(codec, log_side, channels, smoo
 
 def test_bytes_of_each_codec_begin_as_its_file_format_says() -> None:
     image = smooth_images(1, 8)[0]
-    starts = {"raw": b"P6\n8 8\n255\n", "png": b"\x89PNG", "webp": b"RIFF", "jpeg-90": b"\xff\xd8"}
+    starts = {"raw": b"P6\n# crc32 ", "png": b"\x89PNG", "webp": b"RIFF", "jpeg-90": b"\xff\xd8"}
     for codec, start in starts.items():
         assert encode(image, codec).startswith(start)
     assert encode(image, "webp")[12:16] == b"VP8L"  # the lossless kind
-    assert encode(image[:1], "raw") == b"P5\n8 8\n255\n" + image[:1].tobytes()
+    grey = image[:1].tobytes()
+    assert encode(image[:1], "raw") == b"P5\n# crc32 %08x\n8 8\n255\n" % zlib.crc32(grey) + grey
+
+
+def test_a_raw_image_knows_when_its_pixels_have_changed() -> None:
+    data = bytearray(encode(noise_images(1, 16)[0], "raw"))
+    data[-5] ^= 1
+    out = np.empty((3, 16, 16), np.uint8)
+    decode_into(bytes(data), out, where="x")
+    with pytest.raises(InputError, match=r"x: is damaged \(its checksum differs\)"):
+        decode_into(bytes(data), out, where="x", checked=True)
+
+
+def test_an_image_in_a_store_is_not_turned_by_its_exif() -> None:
+    """A store's other readers do not: two readers of one store see the same bytes."""
+    image = smooth_images(1, 8)[0]
+    turned = Image.fromarray(image.transpose(1, 2, 0))
+    turned.getexif()[0x0112] = 6
+    buffer = io.BytesIO()
+    turned.save(buffer, "PNG", exif=turned.getexif())
+    np.testing.assert_array_equal(decoded(buffer.getvalue(), 8), image)
 
 
 def test_jpeg_loses_little_and_its_quality_counts() -> None:

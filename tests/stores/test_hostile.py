@@ -58,6 +58,24 @@ def test_an_hdf5_header_of_any_length_is_not_read(tmp_path: Path) -> None:
         open_source(path)
 
 
+def test_an_hdf5_file_that_announces_billions_is_refused(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "sparse.h5", "w") as file:
+        file.create_dataset("data4x4", (2 * 10**9, 3, 4, 4), np.uint8, chunks=(1000, 3, 4, 4))
+    with pytest.raises(InputError, match="announces 2000000000 images in"):
+        open_source(tmp_path / "sparse.h5")
+
+
+def test_an_lmdb_that_announces_billions_is_refused(tmp_path: Path) -> None:
+    (path,) = written(tmp_path, noise_images(2, 8), "a.lmdb")
+    file = path / "data.mdb"
+    data = bytearray(file.read_bytes())
+    for meta in (0, 4096):  # the number of entries of the main tree, in both meta pages
+        data[meta + 120 : meta + 128] = (10**12).to_bytes(8, "little")
+    file.write_bytes(data)
+    with pytest.raises(InputError, match="announces 1000000000000 entries"):
+        open_source(path)
+
+
 def png_that_announces(side: int) -> bytes:
     """A PNG of a few bytes that says it is side × side."""
 

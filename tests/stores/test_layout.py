@@ -19,7 +19,8 @@ from tests.stores.sets import written
 
 # Two 4² images, one class each: everything below follows from them by hand.
 IMAGES = np.stack([np.arange(48, dtype=np.uint8).reshape(3, 4, 4), np.full((3, 4, 4), 200, np.uint8)])
-# Computed beside the code: SHA-256 of the bytes 0…47, and over the two images' hashes; CRC-32 as zlib gives it.
+# Computed beside the code: SHA-256 of the bytes 0…47, and over the two images' hashes; CRC-32 as zlib gives it
+# of the bytes that stand in the store, of the pixels, and of the text '["0.png","4dbd…",{"score":0.5},[[4,CRC]],1]'.
 HASH = "4dbdc2b2b62cb00749785bc84202236dbc3777d74660611b8e58812f0cfde6c3"
 CONTENT = "02e4064b50333357135e6006335112d0d13fabb3199b7e731cb484febba60e7f"
 
@@ -33,14 +34,15 @@ def test_an_lmdb_store_byte_by_byte(tmp_path) -> None:
     attributes = [{"score": 0.5}, {}]
     (path,) = written(tmp_path, IMAGES, "a.lmdb", labels=[1, 0], attributes=attributes, origin={"name": "x"})
     found = stored(path)
-    raw = b"P6\n4 4\n255\n" + IMAGES[0].transpose(1, 2, 0).tobytes()
+    raw = b"P6\n# crc32 3227c773\n4 4\n255\n" + IMAGES[0].transpose(1, 2, 0).tobytes()
     assert found[b"4-00000"] == raw
-    assert found[b"4-00001"] == b"P6\n4 4\n255\n" + b"\xc8" * 48
+    assert found[b"4-00001"] == b"P6\n# crc32 9abe4ef5\n4 4\n255\n" + b"\xc8" * 48
     assert found[b"length"] == b"2"
     assert found[b"pgtools-labels"] == b"\x01" + b"\0" * 15
     assert json.loads(found[b"pgtools-record-00000"]) == {
         "attributes": {"score": 0.5},
-        "crc32": {"4": 4081242426},
+        "check": 1460227499,
+        "crc32": {"4": 2071033960},
         "name": "0.png",
         "sha256": HASH,
     }
@@ -70,6 +72,7 @@ def test_an_hdf5_store_data_set_by_data_set(tmp_path) -> None:
     with h5py.File(path) as file:
         assert {name: (data.shape, data.dtype.str) for name, data in file.items()} == {
             "attributes": ((2, 1), "|S14"),
+            "checks": ((2, 1), "<u4"),
             "crc32": ((2, 1), "<u4"),
             "data4x4": ((2, 3, 4, 4), "|u1"),
             "labels": ((2, 1), "<i8"),
@@ -80,6 +83,7 @@ def test_an_hdf5_store_data_set_by_data_set(tmp_path) -> None:
         assert file["attributes"][:, 0].tolist() == [b'{"score": 0.5}', b""]
         assert file["labels"][:, 0].tolist() == [1, 0]
         assert file["crc32"][0, 0] == 85991793
+        assert file["checks"][0, 0] == 532843057
         assert file["sha256"][0, 0] == HASH.encode()
         header = json.loads(bytes(file.attrs["pgtools-header"]))
         assert (header["codecs"], header["version"], header["classes"]) == ({"4": "raw"}, 2, 2)
@@ -120,7 +124,7 @@ def test_grey_is_stored_once_and_read_three_times(tmp_path, name: str) -> None:
         with h5py.File(path) as file:
             assert file["data8x8"].shape == (3, 1, 8, 8)
     else:
-        assert stored(path)[b"8-00000"].startswith(b"P5\n8 8\n255\n")
+        assert stored(path)[b"8-00000"].startswith(b"P5\n# crc32 ")
 
 
 def test_a_jpeg_store_holds_what_its_jpegs_give(tmp_path) -> None:

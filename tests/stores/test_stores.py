@@ -25,7 +25,7 @@ from pgtools.stores.opening import open_source
 from pgtools.stores.source import ImageSource
 from pgtools.stores.views import Subset, choose
 from pgtools.stores.writer import Plan
-from pgtools.stores.writing import Item, output, store_outputs, write_stores
+from pgtools.stores.writing import Item, items_of, output, store_outputs, write_stores
 from tests.pictures import jpeg, noise_images, smooth_images
 from tests.stores.sets import image_folder, written
 
@@ -375,15 +375,20 @@ def test_a_missing_record_names_the_image(tmp_path) -> None:
         open_source(path).read([1])
 
 
+def theirs(path: Path, count: int) -> Path:
+    """An HDF5 file as the authors' trainer has it, without our header."""
+    return hdf5_of(path, data4x4=noise_images(count, 4))
+
+
 def test_pickled_labels_are_refused(tmp_path) -> None:
-    (path,) = written(tmp_path, noise_images(2, 4), "a.h5")
+    path = theirs(tmp_path / "a.h5", 2)
     np.save(tmp_path / "a-labels.npy", np.array([{}, {}], dtype=object), allow_pickle=True)
     with pytest.raises(InputError, match="not a plain"):
         _ = open_source(path).labels
 
 
 def test_labels_beside_hdf5(tmp_path) -> None:
-    (path,) = written(tmp_path, noise_images(2, 4), "a.h5")
+    path = theirs(tmp_path / "a.h5", 2)
     np.save(tmp_path / "a-labels.npy", np.eye(3, dtype=np.float32)[[2, 0]])
     labels = open_source(path).labels
     assert labels is not None
@@ -391,6 +396,16 @@ def test_labels_beside_hdf5(tmp_path) -> None:
     np.save(tmp_path / "a-labels.npy", np.array([0, -1]))
     with pytest.raises(InputError, match="class number -1"):
         _ = open_source(path).labels
+
+
+def test_our_hdf5_has_the_labels_its_header_tells_of_whatever_stands_beside_it(tmp_path) -> None:
+    """A process killed between the store and its labels file leaves those of the store that was replaced."""
+    (with_labels,) = written(tmp_path, noise_images(3, 4), "a.h5", labels=[2, 0, 1])
+    (without,) = written(tmp_path, noise_images(3, 4), "b.h5")
+    np.save(tmp_path / "a-labels.npy", np.eye(3, dtype=np.float32))
+    np.save(tmp_path / "b-labels.npy", np.eye(3, dtype=np.float32))
+    assert open_source(with_labels).labels.tolist() == [2, 0, 1]
+    assert open_source(without).labels is None
 
 
 def test_a_store_needs_a_known_suffix(tmp_path) -> None:
@@ -406,3 +421,32 @@ def test_a_level_that_is_not_there(tmp_path) -> None:
         source = open_source(written(tmp_path, noise_images(1, 8), store)[0])
         with pytest.raises(InputError, match="1"):
             source.read([5])
+
+
+def flipped(path: Path, level: int, index: int) -> None:
+    """Change one bit of one stored image, as a bad disk would."""
+    if path.suffix == ".h5":
+        with h5py.File(path, "a") as file:
+            file[layout.hdf5_dataset(level)][index, 0, 1, 1] ^= 1
+        return
+    with lmdb.open(str(path), lock=False) as environment, environment.begin(write=True) as transaction:
+        key = layout.lmdb_image_key(level, index)
+        data = bytearray(transaction.get(key))
+        data[-2] ^= 1
+        transaction.put(key, bytes(data))
+
+
+@pytest.mark.parametrize(("name", "codec"), [("a.lmdb", "raw"), ("a.lmdb", "webp"), ("a.lmdb", "png"), ("a.h5", "raw")])
+@pytest.mark.parametrize("level", [16, 8])
+def test_a_changed_bit_is_an_error_that_names_the_image_and_the_repair(tmp_path, name, codec, level) -> None:
+    images = noise_images(4, 16)
+    (path,) = written(tmp_path, images, name, codec=codec)
+    flipped(path, level, 2)
+    source = open_source(path)
+    np.testing.assert_array_equal(source.read([0, 1, 3], level), mean_pyramid(images)[level][[0, 1, 3]])
+    with pytest.raises(InputError, match=f"image 2 at {level}².*is damaged") as caught:
+        source.read([1, 2], level)
+    assert f"pgtools store verify {path} --repair" in caught.value.hint
+    with pytest.raises(InputError, match="image 2"):
+        written_again = items_of(source, range(4)) if level == 16 else iter([source.read([2], level)])
+        list(written_again)

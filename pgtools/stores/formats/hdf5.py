@@ -6,7 +6,7 @@ import contextlib
 import os
 import zlib
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,14 @@ CHUNK_BYTES = 1 << 16
 PENDING_BYTES = 1 << 23
 # A chunk larger than this is refused: packed with a filter, a few bytes of the file would become it in memory.
 MAX_CHUNK_BYTES = 1 << 28
-COLUMNS = (layout.HDF5_NAMES, layout.HDF5_HASHES, layout.HDF5_CHECKSUMS, layout.HDF5_LABELS, layout.HDF5_ATTRIBUTES)
+COLUMNS = (
+    layout.HDF5_NAMES,
+    layout.HDF5_HASHES,
+    layout.HDF5_CHECKSUMS,
+    layout.HDF5_LABELS,
+    layout.HDF5_ATTRIBUTES,
+    layout.HDF5_CHECKS,
+)
 Columns = dict[str, NDArray[Any]]
 
 
@@ -58,7 +65,10 @@ class Hdf5Store(LevelStore):
                 _check_level(file[name], len_of_top := shapes[self._stored[self.resolution]][0], where=str(path))
             self._columns = _columns(file, len_of_top)
             text = header_text(file) if trusted else None
+            size = file.id.get_filesize()
         self._count = int(len_of_top)
+        if self._count > size:
+            raise InputError(f"{path} announces {self._count} images in {size} bytes.", hint=repair_hint(path))
         if not self._count:
             raise InputError(f"{path} holds no images.")
         self.header = layout.header_from_json(text, where=str(path)) if text is not None else None
@@ -76,9 +86,11 @@ class Hdf5Store(LevelStore):
         return self._stored
 
     def read_labels(self) -> NDArray[np.int64] | None:
-        """Read the labels: our column where the header tells of classes, else NAME-labels.npy beside the file."""
-        if self.header is None or self.header.classes is None:
+        """Read the labels: our column where the header tells of classes; in others NAME-labels.npy beside the file."""
+        if self.header is None:
             return read_labels_file(labels_path(self.path), self._count)
+        if self.header.classes is None:
+            return None
         labels = self._column(layout.HDF5_LABELS, range(self._count))
         if labels is None or labels.dtype.kind not in "iu":
             raise InputError(f"{self.name}: its labels are damaged.", hint=repair_hint(self.path))
@@ -123,12 +135,23 @@ class Hdf5Store(LevelStore):
     def read_stored(self, indices: Sequence[int], level: int) -> NDArray[np.uint8]:
         """Return images at a stored level."""
         images: NDArray[np.uint8] = self.stored_pixels(indices, level)
+        if self.header and layout.HDF5_CHECKSUMS in self._columns:
+            self._check(images, indices, level)
         return images if images.shape[1] == 3 else images.repeat(3, axis=1)
 
     def stored_pixels(self, indices: Sequence[int], level: int) -> NDArray[np.uint8]:
         """Return images at a stored level with as many channels as are stored, uint8 (N, C, level, level)."""
         wanted = [check_index(i, self) for i in indices]
         return self._take(self._stored[level], wanted)
+
+    def _check(self, images: NDArray[np.uint8], indices: Sequence[int], level: int) -> None:
+        """Hold pixels against their checksums."""
+        place = sorted(self._stored, reverse=True).index(level)
+        expected = self._take(layout.HDF5_CHECKSUMS, indices)[:, place].tolist()
+        for image, index, checksum in zip(images, indices, expected, strict=True):
+            if zlib.crc32(image) != checksum:
+                message = f"{self.name}, image {index} at {level}²: is damaged (its checksum differs)."
+                raise InputError(message, hint=repair_hint(self.path))
 
     def _column(self, name: str, wanted: Sequence[int]) -> NDArray[Any] | None:
         return self._take(name, wanted) if name in self._columns else None
@@ -158,16 +181,18 @@ class Hdf5Store(LevelStore):
         except (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError) as error:
             what = f"is damaged in {part}" if part else "is not a readable HDF5 file"
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise InputError(f"{self.name} {what} ({reason}).", hint=repair_hint(self.path)) from None
+            hint = repair_hint(self.path) if part else "What HDF5 cannot open is not repaired: take it from a backup."
+            raise InputError(f"{self.name} {what} ({reason}).", hint=hint) from None
 
 
 @dataclass(frozen=True)
 class Hashed:
-    """One image with its checksums."""
+    """One image with its checksums, that of its record as soon as it is known."""
 
     pyramid: Pyramid
     sha256: str
     crc32: dict[int, int]
+    check: int = 0
 
 
 class Hdf5Writer(Writer[Hashed]):
@@ -194,6 +219,7 @@ class Hdf5Writer(Writer[Hashed]):
         self._attributes: list[bytes] = []
         self._hashes = self._file.create_dataset(layout.HDF5_HASHES, (count, 1), "S64")
         self._checksums = self._file.create_dataset(layout.HDF5_CHECKSUMS, (count, len(plan.levels)), "<u4")
+        self._checks = self._file.create_dataset(layout.HDF5_CHECKS, (count, 1), "<u4")
 
     def encode(self, pyramid: Pyramid) -> Hashed:
         """Return the image with its checksums."""
@@ -206,7 +232,8 @@ class Hdf5Writer(Writer[Hashed]):
         self._ledger.add(encoded.sha256, label)
         self._names.append(record.name.encode())
         self._attributes.append(layout.attributes_to_json(record.attributes).encode())
-        self._pending.append(encoded)
+        stored = StoredRecord(record.name, encoded.sha256, record.attributes, encoded.crc32)
+        self._pending.append(replace(encoded, check=layout.record_check(stored, label)))
         if len(self._pending) * self._image_bytes >= PENDING_BYTES:
             self._write_pending()
 
@@ -258,6 +285,7 @@ class Hdf5Writer(Writer[Hashed]):
                 self._file[layout.hdf5_dataset(level)][rows] = np.stack([image.pyramid[level] for image in images])
             self._hashes[rows, 0] = [image.sha256.encode() for image in images]
             self._checksums[rows] = [[image.crc32[level] for level in self.plan.levels] for image in images]
+            self._checks[rows, 0] = [image.check for image in images]
         self._pending = []
 
     @contextlib.contextmanager
@@ -371,10 +399,11 @@ def _record(
         if not layout.is_hash(sha256) or len(checksums) not in (0, len(levels)):
             raise ValueError("no hash")
         crc32 = dict(zip(levels, map(int, checksums), strict=False))
+        check = int(rows[layout.HDF5_CHECKS][0]) if layout.HDF5_CHECKS in rows else None
     except (ValueError, TypeError):
         message = f"{where}: the record of image {index} is damaged."
         raise InputError(message, hint=repair_hint(where)) from None
-    return StoredRecord(name, sha256, attributes, crc32)
+    return StoredRecord(name, sha256, attributes, crc32, check)
 
 
 def _text(value: Any) -> str:

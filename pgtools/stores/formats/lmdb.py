@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import lmdb
@@ -132,19 +132,29 @@ class LmdbStore(LevelStore):
         return self.header.codecs.get(level) if self.header else None
 
     def _decode(self, data: bytes, index: int, out: NDArray[np.uint8]) -> None:
+        """Decode one image and hold it against its checksum: its own if it is raw, else that of its record."""
+        level = out.shape[-1]
+        where = f"{self.name}, image {index} at {level}²"
         try:
-            decode_into(data, out, where=f"{self.name}, image {index} at {out.shape[-1]}²")
+            decode_into(data, out, where=where, checked=True)
         except InputError as error:
             raise self._fault(index, error.message) from None
+        if self.header and self.header.codecs[level] != "raw":
+            record = self._readable_record(index)
+            if record and zlib.crc32(data) != record.crc32.get(level, zlib.crc32(data)):
+                raise self._fault(index, f"{where}: is damaged (its checksum differs).")
 
     def _fault(self, index: int, message: str) -> InputError:
         """Return an error about one image that also tells its name, where that can still be read."""
-        try:
-            record = self.stored_record(index)
-        except InputError:
-            record = None
+        record = self._readable_record(index)
         named = f" Its name is {record.name!r}." if record else ""
         return InputError(f"{message}{named}", hint=repair_hint(self.path))
+
+    def _readable_record(self, index: int) -> StoredRecord | None:
+        try:
+            return self.stored_record(index)
+        except InputError:  # what is asked for is the image: `store verify` tells of its record
+            return None
 
     def _probe_levels(self) -> tuple[int, ...]:
         return tuple(2**r for r in range(13, 1, -1) if self.pages.get(layout.lmdb_image_key(2**r, 0)) is not None)
@@ -194,7 +204,8 @@ class LmdbWriter(Writer[Encoded]):
         index = self._ledger.count
         checksums = {level: zlib.crc32(data) for level, data in encoded.levels.items()}
         stored = StoredRecord(record.name, encoded.sha256, record.attributes, checksums)
-        self._put(layout.lmdb_record_key(index), stored.to_json())
+        checked = replace(stored, check=layout.record_check(stored, label))
+        self._put(layout.lmdb_record_key(index), checked.to_json())
         for level, data in encoded.levels.items():
             self._put(layout.lmdb_image_key(level, index), data)
         self._ledger.add(encoded.sha256, label, given=encoded.given)

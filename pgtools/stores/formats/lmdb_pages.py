@@ -29,6 +29,8 @@ NO_PAGE = (1 << 64) - 1
 # A tree of the smallest pages over the largest file is less deep.
 MAX_DEPTH = 48
 CACHED_PAGES = 512
+# Bytes of a node's head and its pointer: no entry takes less.
+SMALLEST_ENTRY = 10
 
 PAGE = struct.Struct("<QHHHH")  # page number, unused, flags, end of the pointers, start of the nodes
 NODE = struct.Struct("<HHHH")  # low and high half of size or page, flags (of a branch: more of the page), key length
@@ -124,6 +126,8 @@ class LmdbPages:
             raise InputError(
                 f"{self.where}: LMDB version {version}, flags {flags}, depth {depth}; expected version 1 without flags."
             )
+        if entries * SMALLEST_ENTRY > self._file.size:
+            raise self._damaged(f"it announces {entries} entries in {self._file.size} bytes")
         return TREE.unpack_from(meta, META.size)[0], entries, root
 
     def _read_page(self, number: int) -> bytes:
