@@ -86,7 +86,10 @@ def run(words: Sequence[str], *, debug: bool = False) -> int:
     except click.exceptions.Exit as error:
         return error.exit_code
     except (KeyboardInterrupt, click.Abort):
-        _say("Interrupted.", "What was finished is kept; the same command goes on from there where it can.")
+        _say(
+            "Interrupted.",
+            "Nothing is left half-written. Builds and trainings go on where they stopped; other commands start anew.",
+        )
         return 1
     except BrokenPipeError:
         sys.stderr.close()

@@ -15,7 +15,7 @@ from pgtools.imaging.resample import FILTERS
 
 CROPS = ("none", "centre", "celeba")
 # The authors' crop of CelebA's aligned 178×218 images for their 128² set: centre (x, y) and side, in pixels.
-CELEBA_CENTRE, CELEBA_SIDE = (89, 121), 128
+CELEBA_SIZE, CELEBA_CENTRE, CELEBA_SIDE = (178, 218), (89, 121), 128
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Fit:
             top, left = (height - side) // 2, (width - side) // 2
             return np.ascontiguousarray(image[top : top + side, left : left + side])
         (x, y), half = CELEBA_CENTRE, CELEBA_SIDE // 2
-        if height < y + half or width < x + half:
+        if (width, height) != CELEBA_SIZE:
             raise InputError(
                 f"{where} is {width}×{height} pixels; CelebA's aligned images are 178×218.",
                 hint="--crop celeba is for img_align_celeba.",

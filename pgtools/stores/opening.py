@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from pgtools.errors import InputError, UsageError
+from pgtools.runtime import run_format
 from pgtools.stores.format import ALL_SPLITS, Format, Reading
 from pgtools.stores.formats import (
     archive,
@@ -23,6 +25,7 @@ from pgtools.stores.formats import (
 )
 from pgtools.stores.formats.libraries import open_torchvision
 from pgtools.stores.source import ImageSource
+from pgtools.stores.views import of_split
 
 # In the order in which a path is asked what it holds: a folder of images is what is left.
 FORMATS: tuple[Format, ...] = (
@@ -60,16 +63,30 @@ def open_source(path: Path, *, format: str | None = None, reading: Reading | Non
     reading = reading or Reading()
     if not path.exists():
         raise InputError(f"{path} does not exist.", hint="Name a folder, a ZIP, an LMDB or an HDF5 file of images.")
+    _check_no_run(path)
     if format and format.startswith(TORCHVISION):
         return open_torchvision(format.removeprefix(TORCHVISION), path, reading)
     found = _named(format) if format else next((known for known in FORMATS if known.recognises(path)), None)
     if found is None:
+        if path.name == lmdb.DATA_FILE:
+            raise InputError(f"{path} is the inside of an LMDB.", hint=f"Name its folder, {path.parent}.")
         raise InputError(
             f"{path} is no image source.",
             hint="pgtools reads stores, folders and ZIPs of images, TFRecords and the data sets in docs/stores.md.",
         )
     _check_choices(found, reading)
+    if found.splits == () and reading.split not in (None, ALL_SPLITS):
+        return of_split(found.open(path, replace(reading, split=None)), str(reading.split))
     return found.open(path, reading)
+
+
+def _check_no_run(path: Path) -> None:
+    """A run's only pictures are its contact sheets, which are no images of a set."""
+    if (path / run_format.CHECKPOINT).is_file() or (path / run_format.SNAPSHOTS).is_dir():
+        raise InputError(
+            f"{path} is the folder of a training run, and no set of images.",
+            hint=f"`pgtools generate {path} FOLDER` writes its images; metrics take the run itself.",
+        )
 
 
 def _named(name: str) -> Format:
@@ -81,7 +98,10 @@ def _named(name: str) -> Format:
 
 def _check_choices(format: Format, reading: Reading) -> None:
     if reading.fit is not None and not format.fits:
-        raise UsageError(f"--crop and --resize are for images of any size; {format.name} has one size.")
-    if format.splits is not None and reading.split not in (None, ALL_SPLITS, *format.splits):
-        known = ", ".join((*format.splits, ALL_SPLITS)) if format.splits else "none"
+        raise UsageError(
+            f"--crop and --resize are for images of any size; {format.name} has one size.",
+            hint="--level takes one of its lower levels for the top.",
+        )
+    if format.splits and reading.split not in (None, ALL_SPLITS, *format.splits):
+        known = ", ".join(dict.fromkeys((*format.splits, ALL_SPLITS)))
         raise UsageError(f"{format.name} has no split {reading.split!r}; it has {known}.")

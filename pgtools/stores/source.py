@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import operator
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
@@ -43,6 +44,9 @@ class ImageSource(ABC):
 
     @abstractmethod
     def __len__(self) -> int: ...
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name}>"
 
     @abstractmethod
     def read_top(self, indices: Sequence[int]) -> NDArray[np.uint8]:
@@ -176,7 +180,7 @@ def check_index(index: int, source: ImageSource) -> int:
     """Return `index` as an int, or raise InputError if the source has no such image."""
     if not 0 <= index < len(source):
         raise InputError(f"{source.name} has no image {index}; it holds {len(source)}.")
-    return int(index)
+    return operator.index(index)  # a fraction is a fault of the caller's, not image 0
 
 
 def image_hash(image: NDArray[np.uint8]) -> str:

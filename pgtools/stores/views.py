@@ -12,6 +12,8 @@ from pgtools.runtime.seeds import stream
 from pgtools.stores.layout import Record
 from pgtools.stores.source import ImageSource, check_index
 
+RECORDS_AT_ONCE = 4096
+
 
 class Subset(ImageSource):
     """Some images of another source, in a given order; classes keep their numbers."""
@@ -148,31 +150,6 @@ class Joined(ImageSource):
         return parts
 
 
-class Held(ImageSource):
-    """Images that are in memory.
-
-    Args:
-        images: uint8 (N, 3, R, R).
-        name: what the source is called.
-        labels: int64 (N,) class numbers, if there are any.
-    """
-
-    def __init__(self, images: NDArray[np.uint8], *, name: str, labels: NDArray[np.int64] | None = None) -> None:
-        self.name, self.resolution = name, images.shape[-1]
-        self._images, self._given = images, labels
-
-    def __len__(self) -> int:
-        return len(self._images)
-
-    def read_labels(self) -> NDArray[np.int64] | None:
-        """Return the labels that were given."""
-        return self._given
-
-    def read_top(self, indices: Sequence[int]) -> NDArray[np.uint8]:
-        """Return the images."""
-        return self._images[[check_index(i, self) for i in indices]]
-
-
 def choose(source: ImageSource, count: int, seed: int) -> ImageSource:
     """Return `count` images of the source: all in order if it has just as many, else a seeded random choice.
 
@@ -187,6 +164,24 @@ def choose(source: ImageSource, count: int, seed: int) -> ImageSource:
     if len(source) == count:
         return source
     return Subset(source, np.sort(stream(seed, "subset").permutation(len(source))[:count]).tolist())
+
+
+def of_split(source: ImageSource, split: str) -> ImageSource:
+    """Return the images whose attribute `split` says so, in their order.
+
+    Raises:
+        InputError: no image's does.
+    """
+    found: dict[int, str] = {}
+    for start in range(0, len(source), RECORDS_AT_ONCE):
+        indices = range(start, min(start + RECORDS_AT_ONCE, len(source)))
+        for index, record in zip(indices, source.records(indices), strict=True):
+            found[index] = str(record.attributes.get("split", ""))
+    chosen = [index for index, name in found.items() if name == split]
+    if not chosen:
+        known = ", ".join(sorted(set(found.values()) - {""})) or "none"
+        raise InputError(f"{source.name} has no images of the split {split!r}; its splits: {known}.")
+    return Subset(source, chosen)
 
 
 def authors_order(count: int) -> NDArray[np.int64]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pgtools.stores.layout import Record
+from pgtools.stores.source import ImageSource, check_index
 from pgtools.stores.writer import Plan
 from pgtools.stores.writing import Item, output, write_stores
 
@@ -36,3 +38,28 @@ def image_folder(folder: Path, images: NDArray[np.uint8]) -> Path:
     for i, image in enumerate(images):
         Image.fromarray(image.transpose(1, 2, 0)).save(folder / f"{i:04d}.png")
     return folder
+
+
+class Held(ImageSource):
+    """Images that are in memory.
+
+    Args:
+        images: uint8 (N, 3, R, R).
+        name: what the source is called.
+        labels: int64 (N,) class numbers, if there are any.
+    """
+
+    def __init__(self, images: NDArray[np.uint8], *, name: str, labels: NDArray[np.int64] | None = None) -> None:
+        self.name, self.resolution = name, images.shape[-1]
+        self._images, self._given = images, labels
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def read_labels(self) -> NDArray[np.int64] | None:
+        """Return the labels that were given."""
+        return self._given
+
+    def read_top(self, indices: Sequence[int]) -> NDArray[np.uint8]:
+        """Return the images."""
+        return self._images[[check_index(i, self) for i in indices]]

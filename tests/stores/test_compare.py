@@ -9,9 +9,9 @@ import pytest
 
 from pgtools.stores.jobs.compare import compare, fingerprint, source_facts
 from pgtools.stores.opening import open_source
-from pgtools.stores.views import Held, Subset
+from pgtools.stores.views import Subset
 from tests.pictures import noise_images
-from tests.stores.sets import image_folder, written
+from tests.stores.sets import Held, image_folder, written
 
 IMAGES = noise_images(20, 8)
 

@@ -78,12 +78,46 @@ def test_choices_a_format_does_not_have_are_refused(tmp_path: Path) -> None:
     (path,) = written(tmp_path, noise_images(1, 8), "a.lmdb")
     for words, message in (
         ({"crop": "centre"}, "lmdb has one size"),
-        ({"split": "test"}, "lmdb has no split 'test'; it has none"),
         ({"format": "bmp"}, "There is no format 'bmp'; there are lsun, lmdb"),
         ({"resize": 20}, "Resizing to 20"),
     ):
         with pytest.raises(UsageError, match=message):
             pgtools.open(path, **words)
+
+
+def test_a_split_of_a_store_is_what_its_images_say(tmp_path: Path) -> None:
+    images = noise_images(4, 8)
+    parts = [{"split": name} for name in ("train", "test", "train", "test")]
+    for path in written(tmp_path, images, "a.lmdb", "a.h5", labels=[0, 1, 2, 1], attributes=parts):
+        tests = pgtools.open(path, split="test")
+        np.testing.assert_array_equal(tests.read(range(len(tests))), images[[1, 3]])
+        assert tests.labels.tolist() == [1, 1]
+        assert tests.classes == 3
+        assert len(pgtools.open(path, split="all")) == 4
+        with pytest.raises(InputError, match="no images of the split 'val'; its splits: test, train"):
+            pgtools.open(path, split="val")
+
+
+def test_the_folder_of_a_run_is_no_set_of_images(tmp_path: Path) -> None:
+    image_folder(tmp_path / "run" / "grids", noise_images(1, 64))
+    (tmp_path / "run" / "snapshots").mkdir()
+    with pytest.raises(InputError, match="run is the folder of a training run") as caught:
+        pgtools.open(tmp_path / "run")
+    assert "pgtools generate" in caught.value.hint
+
+
+def test_the_inside_of_an_lmdb_leads_to_its_folder(tmp_path: Path) -> None:
+    (path,) = written(tmp_path, noise_images(1, 8), "a.lmdb")
+    with pytest.raises(InputError, match="inside of an LMDB") as caught:
+        pgtools.open(path / "data.mdb")
+    assert f"Name its folder, {path}." in caught.value.hint
+
+
+def test_a_source_says_what_it_is_and_takes_no_fractions(tmp_path: Path) -> None:
+    source = pgtools.open(written(tmp_path, noise_images(2, 8), "a.lmdb")[0])
+    assert repr(source) == f"<LmdbStore {tmp_path / 'a.lmdb'}>"
+    with pytest.raises(TypeError):
+        source.read([0.5])
 
 
 def test_a_data_set_object_is_a_source_too() -> None:

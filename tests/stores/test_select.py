@@ -14,8 +14,8 @@ from pgtools.stores.jobs import select
 from pgtools.stores.jobs.select import Selection
 from pgtools.stores.jobs.settings import SelectionSettings
 from pgtools.stores.layout import Record
-from pgtools.stores.views import Held
 from tests.pictures import noise_images
+from tests.stores.sets import Held
 
 
 class Set(Held):
