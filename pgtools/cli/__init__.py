@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import itertools
 import sys
 import traceback
@@ -69,6 +70,9 @@ def main(args: Sequence[str] | None = None) -> None:
 
 def run(words: Sequence[str], *, debug: bool = False) -> int:
     """Run a command in this process and return its exit code; errors are one line on stderr, and a hint."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # file names are bytes: one that is no text must not stop a command
+            stream.reconfigure(errors="backslashreplace")
     try:
         group.main(args=list(words), prog_name="pgtools", standalone_mode=False)
     except PgtoolsError as error:

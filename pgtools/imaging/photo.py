@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+import stat
 from pathlib import Path
 
 import cv2
@@ -13,6 +15,9 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from pgtools.errors import InputError
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm"})
+# The plug-ins of Pillow that read them; the others are as many parsers more for strangers' bytes, and EPS starts
+# Ghostscript. A phone's MPO is opened as JPEG.
+KINDS = {"JPEG": "JPEG", "PNG": "PNG", "WEBP": "WebP", "BMP": "BMP", "TIFF": "TIFF", "PPM": "PPM"}
 
 
 def read_photo(path: Path, *, upright: bool = True) -> NDArray[np.uint8]:
@@ -21,15 +26,26 @@ def read_photo(path: Path, *, upright: bool = True) -> NDArray[np.uint8]:
     Raises:
         InputError: the file cannot be read, is no image, is cut short, or is absurdly large.
     """
+    return decode(read_file(path), where=str(path), upright=upright)
+
+
+def read_file(path: Path) -> bytes:
+    """Return the bytes of a regular file; a pipe or a device would keep its reader waiting for good.
+
+    Raises:
+        InputError: it cannot be read, or is no regular file.
+    """
     try:
-        data = path.read_bytes()
+        with open(path, "rb", opener=_without_waiting) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise InputError(f"{path}: is no regular file.", hint="Move it away.")
+            return file.read()
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}).") from None
-    return decode(data, where=str(path), upright=upright)
 
 
 def decode(data: bytes, *, where: str, upright: bool = True, size: tuple[int, int] | None = None) -> NDArray[np.uint8]:
-    """Return an encoded image (JPEG, PNG, WebP, …) as uint8 RGB (H, W, 3).
+    """Return an encoded image (JPEG, PNG, WebP, BMP, TIFF, PPM) as uint8 RGB (H, W, 3).
 
     Grey is repeated, alpha is dropped, CMYK is converted, 16 bits become 8.
 
@@ -40,11 +56,11 @@ def decode(data: bytes, *, where: str, upright: bool = True, size: tuple[int, in
         size: (width, height) it has to have, if that is known; another is refused before it is decoded.
 
     Raises:
-        InputError: the bytes are no image, are cut short, are of another size, or announce more pixels than Pillow's
-            bomb limit.
+        InputError: the bytes are no such image, are cut short, are of another size, or announce more pixels than
+            Pillow's bomb limit.
     """
     try:
-        with Image.open(io.BytesIO(data)) as opened:
+        with Image.open(io.BytesIO(data), formats=tuple(KINDS)) as opened:
             if size and opened.size != size:
                 width, height = opened.size
                 raise InputError(f"{where}: is {width}×{height} pixels; expected {size[0]}×{size[1]}.")
@@ -52,7 +68,7 @@ def decode(data: bytes, *, where: str, upright: bool = True, size: tuple[int, in
     except Image.DecompressionBombError as error:
         raise InputError(f"{where}: announces too many pixels to be a photo ({error}).") from None
     except UnidentifiedImageError:
-        raise InputError(f"{where}: is not an image (or of a kind Pillow does not read).") from None
+        raise InputError(f"{where}: is not an image that pgtools reads ({', '.join(KINDS.values())}).") from None
     except (MemoryError, InputError):
         raise
     except Exception as error:  # Pillow's plug-ins raise OSError, SyntaxError, ValueError, struct.error, …
@@ -64,6 +80,10 @@ def encode_png(image: NDArray[np.uint8]) -> bytes:
     bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
     _, data = cv2.imencode(".png", bgr, [cv2.IMWRITE_PNG_COMPRESSION, 1])
     return data.tobytes()
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def _rgb(image: Image.Image) -> NDArray[np.uint8]:

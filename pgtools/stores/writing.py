@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,14 +12,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pgtools.errors import OutputError, UsageError
+from pgtools.errors import InputError, OutputError, UsageError
 from pgtools.imaging.pyramid import mean_pyramid
 from pgtools.runtime.files import check_writable, path_lock, remove_stale, written_aside
 from pgtools.runtime.workers import map_ahead
 from pgtools.stores.codecs import codec_for, encode
 from pgtools.stores.format import Format
-from pgtools.stores.formats.labels import labels_path
-from pgtools.stores.layout import Record
+from pgtools.stores.formats import hdf5
+from pgtools.stores.formats.file_names import valid_text
+from pgtools.stores.formats.labels import label_bytes, labels_path
+from pgtools.stores.layout import Attribute, Record, checked_attributes
 from pgtools.stores.opening import FORMATS
 from pgtools.stores.source import ImageSource
 from pgtools.stores.writer import Plan, Pyramid, Writer
@@ -50,8 +53,13 @@ def output(path: Path, format: str | None = None) -> Output:
     """Return where and in which format to write, by the name of the format or else by the path's suffix.
 
     Raises:
-        UsageError: neither tells a format that pgtools writes.
+        UsageError: neither tells a format that pgtools writes, or the path ends in no name.
     """
+    if path.name in ("", ".."):
+        raise UsageError(
+            f"{path}: expected the name of a file or folder to be written.",
+            hint=f"Name it from the folder above, e.g. {path.resolve().parent / (path.resolve().name or 'NAME')}.",
+        )
     written = [known for known in FORMATS if known.writer]
     if format is None:
         found = [known for known in written if path.suffix in known.suffixes]
@@ -87,8 +95,8 @@ def check_outputs(outputs: Sequence[Output], *, overwrite: bool) -> None:
     """Raise OutputError now if new stores could not be written later.
 
     Raises:
-        OutputError: one exists (and `overwrite` is off, or it is not of the format that is to replace it), or cannot
-            be written.
+        OutputError: one exists (and `overwrite` is off, or it is not of the format that is to replace it), cannot be
+            written, or would share a file of labels with another store.
     """
     for one in outputs:
         path, format = one.path, one.format
@@ -97,9 +105,25 @@ def check_outputs(outputs: Sequence[Output], *, overwrite: bool) -> None:
             raise OutputError(f"{path} is a folder, but no {format.name}; it is not replaced.", hint="Name another.")
         if path.is_dir() and format.name == "lmdb" and not {f.name for f in path.iterdir()} <= {"data.mdb", "lock.mdb"}:
             raise OutputError(f"{path} holds more than an LMDB; it is not replaced.", hint="Name another.")
-        beside = labels_path(path)
-        if format.name == "hdf5" and beside.exists() and not (overwrite and path.exists()):
-            raise OutputError(f"{beside} would be taken for the labels of {path}.", hint="Remove it, or name another.")
+        if format.name == "hdf5":
+            written = [other.path for other in outputs if other.format.name == "hdf5" and other.path != path]
+            _check_labels(path, written, overwrite=overwrite)
+
+
+def _check_labels(path: Path, written: Sequence[Path], *, overwrite: bool) -> None:
+    """What stands beside an HDF5 store as its labels must be its alone: NAME.h5 and NAME.hdf5 read the same file."""
+    beside = labels_path(path)
+    for other in (*_hdf5_beside(path), *written):
+        if labels_path(other).resolve() == beside.resolve():
+            raise OutputError(f"{other} and {path} would share their labels, {beside}.", hint="Name another output.")
+    if beside.exists() and not (overwrite and path.exists()):
+        raise OutputError(f"{beside} would be taken for the labels of {path}.", hint="Remove it, or name another.")
+
+
+def _hdf5_beside(path: Path) -> list[Path]:
+    """Return the HDF5 files that differ from `path` in the suffix alone; a link to `path` is none."""
+    alike = path.parent.glob(f"{glob.escape(path.stem)}.*")
+    return [file for file in alike if file.resolve() != path.resolve() and hdf5.recognises(file)]
 
 
 def estimated_bytes(format: str, plan: Plan, sample: Sequence[NDArray[np.uint8]] = ()) -> int:
@@ -122,7 +146,14 @@ def estimated_bytes(format: str, plan: Plan, sample: Sequence[NDArray[np.uint8]]
         elif level == plan.resolution:
             packed = sum(len(encode(image[:channels], codec)) for image in sample) / len(sample)
             per_image += int(packed * (1.4 if plan.codec != "auto" else 1.5))
-    return int(per_image * plan.count)
+    return int(per_image * plan.count) + _label_bytes(format, plan)
+
+
+def _label_bytes(format: str, plan: Plan) -> int:
+    if plan.classes is None:
+        return 0
+    inside = 0 if format == "tfrecord" else 8 * plan.count
+    return inside + (label_bytes(plan.count, plan.classes) if format in ("hdf5", "tfrecord") else 0)
 
 
 def write_stores(outputs: Sequence[Output], items: Iterable[Item], plan: Plan) -> None:
@@ -137,7 +168,9 @@ def write_stores(outputs: Sequence[Output], items: Iterable[Item], plan: Plan) -
         plan: what they are.
 
     Raises:
-        OutputError: another process writes at one of the paths, or the disk is full.
+        InputError: the items are more or fewer than planned, or the attributes of one cannot be kept.
+        OutputError: another process writes at one of the paths, something that was not there before came to stand
+            there, or the disk is full.
     """
     channels = 1 if plan.colour == "grey" else 3
     with contextlib.ExitStack() as stack:
@@ -147,7 +180,7 @@ def write_stores(outputs: Sequence[Output], items: Iterable[Item], plan: Plan) -
             pyramid: Pyramid = mean_pyramid(np.ascontiguousarray(item.image[:channels]))
             return item, [writer.encode(pyramid) for writer in writers]
 
-        for item, encoded in map_ahead(encode_all, items):
+        for item, encoded in map_ahead(encode_all, _checked(items, plan.count)):
             for writer, one in zip(writers, encoded, strict=True):
                 writer.append(one, item.record, item.label)
 
@@ -160,9 +193,55 @@ def _writing(output: Output, plan: Plan) -> Iterator[Writer[Any]]:
         raise UsageError(f"pgtools reads {output.format.name}; it does not write it.")
     with path_lock(path):
         remove_stale(path)
-        with written_aside(path) as aside, make(aside, replace(plan, stem=path.name)) as writer:
-            yield writer
+        free = [part for part in _parts(output) if _is_free(part)]
+        with written_aside(path) as aside:
+            with make(aside, replace(plan, stem=path.name)) as writer:
+                yield writer
+            for part in free:
+                if not _is_free(part):
+                    raise OutputError(f"{part} was not there before; it is not replaced.", hint="Write to another.")
         writer.stands_at(path)
+
+
+def _parts(output: Output) -> list[Path]:
+    """Return what a store puts in place: itself, and an HDF5 store its labels."""
+    return [output.path, labels_path(output.path)] if output.format.name == "hdf5" else [output.path]
+
+
+def _is_free(path: Path) -> bool:
+    """Return whether nothing is lost if something is put at `path`."""
+    return not path.exists() or (path.is_dir() and not any(path.iterdir()))
+
+
+def _checked(items: Iterable[Item], count: int) -> Iterator[Item]:
+    """Yield the items as every format can keep them.
+
+    Raises:
+        InputError: they are not `count`, or the attributes of one cannot be kept.
+    """
+    came = 0
+    for item in items:
+        came += 1
+        if came > count:
+            raise InputError(f"{item.record.name}: more images came than the {count} that were to be written.")
+        yield replace(item, record=_plain(item.record))
+    if came < count:
+        raise InputError(f"Only {came} images came of the {count} that were to be written.")
+
+
+def _plain(record: Record) -> Record:
+    """Return a record whose texts are Unicode and whose attributes can be read again."""
+    name = valid_text(record.name)
+    try:
+        attributes = checked_attributes(dict(record.attributes))
+    except ValueError as error:
+        message = f"{name}: its attribute {error}; expected a text, a finite number or a truth value."
+        raise InputError(message) from None
+    return Record(name, {valid_text(key): _plain_value(value) for key, value in attributes.items()})
+
+
+def _plain_value(value: Attribute) -> Attribute:
+    return valid_text(value) if isinstance(value, str) else value
 
 
 def items_of(source: ImageSource, indices: Sequence[int], *, labelled: bool = True) -> Iterator[Item]:

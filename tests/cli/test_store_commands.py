@@ -200,3 +200,40 @@ def test_a_build_asks_too(pgtools, tmp_path, stores, monkeypatch) -> None:
     assert outcome.code == 1
     assert "Nothing was changed." in outcome.err
     assert len(open_source(stores[0])) == 5
+
+
+def test_a_link_to_nothing_beside_the_images(pgtools, tmp_path) -> None:
+    folder = image_folder(tmp_path / "f", IMAGES)
+    size = sum(file.stat().st_size for file in folder.iterdir())
+    (folder / "notes.txt").symlink_to("/nonexistent")
+    (folder / "circle").symlink_to("circle")
+    told = json.loads(pgtools("store", "info", folder, "--json").out)
+    assert size <= told["bytes"] < size + 100
+    assert pgtools("store", "convert", folder, tmp_path / "a.lmdb").code == 0
+
+
+def test_where_a_store_came_from_is_told_in_one_line(pgtools, tmp_path, stores) -> None:
+    assert pgtools("store", "subset", stores[0], tmp_path / "b.lmdb", "--indices", "0:2").code == 0
+    assert pgtools("store", "merge", tmp_path / "b.lmdb", stores[1], tmp_path / "c.lmdb").code == 0
+    (line,) = [line for line in pgtools("store", "info", tmp_path / "c.lmdb").out.splitlines() if "origin" in line]
+    assert "format lmdb, hdf5, from (by pgtools " in line
+    assert "name a.lmdb, selection (indices 0:2)" in line
+    assert "{" not in line
+
+
+def test_a_source_whose_path_is_no_unicode(pgtools, tmp_path) -> None:
+    (path,) = written(tmp_path, IMAGES, "a.h5")
+    path = path.rename(tmp_path / "\udcff.h5")
+    assert "\\udcff.h5" in pgtools("store", "info", path).out
+    assert pgtools("store", "subset", path, tmp_path / "b.h5", "--indices", 0).code == 0
+    assert "name \\udcff.h5" in pgtools("store", "info", tmp_path / "b.h5").out
+
+
+def test_a_page_tells_no_folder_of_this_machine(pgtools, tmp_path, stores, monkeypatch) -> None:
+    assert pgtools("store", "view", stores[0], tmp_path / "page.html").code == 0
+    page = (tmp_path / "page.html").read_text()
+    assert str(tmp_path) not in page
+    assert "a.lmdb" in page
+    monkeypatch.chdir(stores[0])
+    assert pgtools("store", "view", ".", tmp_path / "page.html", "--overwrite").code == 0
+    assert "a.lmdb" in (tmp_path / "page.html").read_text()

@@ -1,4 +1,6 @@
 import io
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -62,3 +64,41 @@ def test_a_bomb_is_refused_before_it_is_decoded() -> None:
 def test_a_missing_file_is_an_input_error(tmp_path) -> None:
     with pytest.raises(InputError, match="cannot be read"):
         read_photo(tmp_path / "none.jpg")
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        ("JPEG", {}),
+        ("MPO", {"save_all": True}),
+        ("PNG", {}),
+        ("WEBP", {"lossless": True}),
+        ("BMP", {}),
+        ("TIFF", {"compression": "tiff_lzw"}),
+        ("PPM", {}),
+    ],
+)
+def test_the_kinds_that_the_suffixes_promise(kind: str, options: dict) -> None:
+    image = astronaut()[100:132, 200:240]
+    more = {"append_images": [Image.fromarray(image)]} if kind == "MPO" else {}
+    found = decode(encoded(Image.fromarray(image), kind, **options, **more), where="x")
+    assert found.shape == image.shape
+    np.testing.assert_allclose(found.astype(int), image, atol=80 if kind in ("JPEG", "MPO") else 0)
+
+
+@pytest.mark.parametrize("kind", ["EPS", "GIF", "ICO", "TGA", "PCX", "JPEG2000"])
+def test_no_other_plug_in_of_pillow_sees_the_bytes(kind: str) -> None:
+    """EPS starts Ghostscript; each plug-in is one more parser for strangers' bytes."""
+    with pytest.raises(InputError, match=r"x: is not an image that pgtools reads \(JPEG, PNG, WebP, BMP, TIFF, PPM\)"):
+        decode(encoded(Image.fromarray(astronaut()[:32, :32]), kind), where="x")
+
+
+def test_what_is_no_file_is_refused_without_waiting_for_it(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "b.png")
+    with pytest.raises(InputError, match=r"b\.png: is no regular file"):
+        read_photo(tmp_path / "b.png")
+    with pytest.raises(InputError, match="cannot be read"):
+        read_photo(tmp_path)
+    (tmp_path / "c.png").symlink_to(tmp_path / "real")
+    (tmp_path / "real").write_bytes(encode_png(noise_images(1, 8)[0].transpose(1, 2, 0)))
+    assert read_photo(tmp_path / "c.png").shape == (8, 8, 3)

@@ -28,11 +28,10 @@ from PIL import Image
 from pgtools.errors import InputError
 from pgtools.report.browser import _safe_json, expected_bytes, pieces, select
 from pgtools.stores.opening import open_source
-from pgtools.stores.views import Held
 from pgtools.stores.writer import Plan
 from pgtools.stores.writing import Item, output, write_stores
 from tests.pictures import noise_images, smooth_images
-from tests.stores.sets import image_folder, written
+from tests.stores.sets import Held, image_folder, written
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 HOSTILE = (

@@ -65,7 +65,7 @@ def test_bytes_are_those_of_the_files(rows: list[Row]) -> None:
     found = {row.form: row for row in rows}
     raw = 3 * 32 * 32  # noise: no codec makes it smaller
     assert found["HDF5"].top_bytes == raw
-    assert found["LMDB raw"].top_bytes == raw + len(b"P6\n32 32\n255\n")
+    assert found["LMDB raw"].top_bytes == raw + len(b"P6\n# crc32 12345678\n32 32\n255\n")
     assert found["TFRecord"].top_bytes == pytest.approx(raw + 60, abs=40)
     assert found[REFERENCE].top_bytes == found[REFERENCE].bytes_per_image > raw
     for form in ("LMDB raw", "HDF5", "TFRecord"):

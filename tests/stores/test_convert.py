@@ -21,6 +21,7 @@ from pgtools.stores.jobs.settings import ConvertSettings
 from pgtools.stores.opening import open_source
 from tests.pictures import noise_images, smooth_images
 from tests.stores.sets import image_folder, written
+from tests.stores.test_mnist import mnist
 
 PLAIN = ConvertSettings()
 
@@ -162,7 +163,9 @@ def test_jpeg_only_when_asked(tmp_path) -> None:
         (["f/a.lmdb"], {}, UsageError, "lies in the source"),
         (["there.h5"], {}, OutputError, "already exists"),
         (["a.lmdb"], {"format": "betamax"}, UsageError, "no format 'betamax'"),
-        (["a.lmdb"], {"split": "test"}, InputError, "attribute split"),
+        (["a.lmdb"], {"split": "test"}, InputError, "no images of the split 'test'; its splits: none"),
+        (["b.h5", "a.zip"], {"codec": "jpeg"}, UsageError, "--codec is for LMDB"),
+        (["a.lmdb"], {"filter": "box"}, UsageError, "--filter box is for --resize"),
         (["a.lmdb"], {"indices": "x"}, UsageError, "--indices"),
         (["a.lmdb"], {"indices": "99"}, InputError, "no image 99"),
         (["a.lmdb"], {"level": 32}, InputError, "no level 32; it has 16, 8, 4"),
@@ -213,3 +216,136 @@ def test_the_header_is_plain_json(tmp_path) -> None:
         told = json.loads(file.attrs["pgtools-header"])
     assert told["origin"]["selection"] == {"names": "names.txt"}
     assert told["count"] == 1
+
+
+def hugging_face(folder: Path) -> Path:
+    datasets = pytest.importorskip("datasets")
+    features = datasets.Features({"image": datasets.Image()})
+
+    def part(count: int, seed: int):
+        pictures = [Image.fromarray(image.transpose(1, 2, 0)) for image in noise_images(count, 8, seed)]
+        return datasets.Dataset.from_dict({"image": pictures}, features=features)
+
+    datasets.DatasetDict({"train": part(5, 0), "test": part(3, 1)}).save_to_disk(folder)
+    return folder
+
+
+@pytest.mark.parametrize(("split", "count"), [(None, 5), ("train", 5), ("test", 3), ("all", 8)])
+def test_the_splits_that_only_the_files_tell(tmp_path, split: str | None, count: int) -> None:
+    convert([hugging_face(tmp_path / "hf")], [tmp_path / "a.lmdb"], ConvertSettings(split=split))
+    source = open_source(tmp_path / "a.lmdb")
+    whole = np.concatenate([noise_images(5, 8, 0), noise_images(3, 8, 1)])
+    expected = {None: whole[:5], "train": whole[:5], "test": whole[5:], "all": whole}[split]
+    np.testing.assert_array_equal(source.read(range(count)), expected)
+
+
+def test_a_split_of_one_hugging_face_set_is_refused(tmp_path) -> None:
+    path = hugging_face(tmp_path / "hf") / "test"
+    with pytest.raises(InputError, match="without splits; 'train' was asked for"):
+        convert([path], [tmp_path / "a.lmdb"], ConvertSettings(split="train"))
+    convert([path], [tmp_path / "a.lmdb"], ConvertSettings(split="all"))
+
+
+@pytest.mark.parametrize(("split", "count"), [(None, 12), ("train", 12), ("test", 5), ("all", 17)])
+def test_the_splits_of_torchvisions_sets(tmp_path, split: str | None, count: int) -> None:
+    mnist(tmp_path / "MNIST/raw")
+    chosen = ConvertSettings(format="torchvision:MNIST", split=split, resize=16)
+    convert([tmp_path], [tmp_path.with_name(f"{tmp_path.name}.lmdb")], chosen)
+    source = open_source(tmp_path.with_name(f"{tmp_path.name}.lmdb"))
+    assert len(source) == count
+    assert source.header.origin["format"] == "torchvision:MNIST"
+
+
+def test_where_the_source_itself_came_from_is_kept(tmp_path) -> None:
+    folder = image_folder(tmp_path / "photos", noise_images(4, 16))
+    built = {"name": "photos", "made": "build-celebahq", "networks": {"landmarks": "ab" * 32}}
+    (a,) = written(tmp_path, noise_images(4, 16), "a.lmdb", origin=built)
+    first = open_source(a).header.origin
+    convert([a], [tmp_path / "b.h5"], ConvertSettings(indices="1:3"))
+    second = open_source(tmp_path / "b.h5").header.origin
+    assert second["from"] == first
+    assert second["from"]["networks"] == {"landmarks": "ab" * 32}
+    convert([tmp_path / "b.h5"], [tmp_path / "c.lmdb"], PLAIN)
+    assert open_source(tmp_path / "c.lmdb").header.origin["from"] == second
+    convert([a, folder, tmp_path / "b.h5"], [tmp_path / "d.lmdb"], PLAIN)
+    assert open_source(tmp_path / "d.lmdb").header.origin["from"] == [first, {}, second]
+    convert([folder], [tmp_path / "e.lmdb"], PLAIN)
+    assert "from" not in open_source(tmp_path / "e.lmdb").header.origin
+
+
+def test_a_history_that_is_too_long_keeps_what_names_it(tmp_path) -> None:
+    long = {"name": "photos", "made": "build-celebahq", "settings": "x" * 17_000}
+    (a,) = written(tmp_path, noise_images(1, 4), "a.lmdb", origin=long)
+    convert([a], [tmp_path / "b.h5"], PLAIN)
+    first, kept = open_source(a).header.origin, open_source(tmp_path / "b.h5").header.origin["from"]
+    assert kept == {name: first[name] for name in ("name", "made", "sha256", "by")}
+    nested: dict = {}
+    for _ in range(300):
+        nested = {"from": nested}
+    (c,) = written(tmp_path, noise_images(1, 4), "c.lmdb", origin={**nested, "name": "deep"})
+    convert([c], [tmp_path / "d.h5"], PLAIN)
+    assert set(open_source(tmp_path / "d.h5").header.origin["from"]) == {"name", "sha256", "by"}
+    (c,) = written(tmp_path, noise_images(1, 4), "c.lmdb", origin={"name": "é" * 5000, "made": ["no text"]})
+    convert([c], [tmp_path / "d.h5"], PLAIN, overwrite=True)
+    kept = open_source(tmp_path / "d.h5").header.origin["from"]
+    assert set(kept) == {"name", "sha256", "by"}
+    assert kept["name"] == "é" * 200 + "…"
+    convert([a] * 300, [tmp_path / "e.h5"], PLAIN)
+    told = open_source(tmp_path / "e.h5").header.origin
+    assert len(json.dumps(told["from"])) <= 16 << 10
+    assert len(told["from"]) - 1 + told["from"][-1]["more"] == 300
+    assert told["name"].endswith("…")
+    assert told["format"] == "lmdb"
+
+
+def test_a_chain_of_conversions_ends_no_header(tmp_path) -> None:
+    (path,) = written(tmp_path, noise_images(1, 4), "0.h5", origin={"settings": "x" * 3000})
+    for i in range(1, 9):
+        convert([path], [tmp_path / f"{i}.h5"], ConvertSettings(indices="0"))
+        path = tmp_path / f"{i}.h5"
+        assert len(open_source(path).header.to_json()) < 1 << 15
+
+
+def test_a_long_selection_is_shortened_in_the_header(tmp_path) -> None:
+    """HDF5 keeps an attribute of 64 KiB at most."""
+    (path,) = written(tmp_path, noise_images(30, 4), "a.lmdb")
+    text = ",".join(f"{i * 7 % 30:018d}" for i in range(4000))
+    convert([path], [tmp_path / "b.h5"], ConvertSettings(indices=text))
+    source = open_source(tmp_path / "b.h5")
+    assert len(source) == 30
+    assert source.header.origin["selection"] == {"indices": text[:200] + "…"}
+
+
+def with_damage(folder: Path, *damaged: int) -> tuple[Path, np.ndarray]:
+    images = noise_images(8, 16)
+    image_folder(folder, images)
+    for number in damaged:
+        file = folder / f"{number:04d}.png"
+        file.write_bytes(file.read_bytes()[:200])
+    return folder, images
+
+
+def test_every_image_that_cannot_be_read_is_told_at_once(tmp_path) -> None:
+    folder, _ = with_damage(tmp_path / "f", 0, 2, 3, 5, 6)
+    with pytest.raises(
+        InputError, match=r"5 of 8 images of .* cannot be read: .*0000\.png.*0002\.png.*And 2 more"
+    ) as told:
+        convert([folder], [tmp_path / "a.lmdb"], ConvertSettings())
+    assert "--skip-damaged" in told.value.hint
+    assert [path.name for path in tmp_path.iterdir()] == ["f"]
+    one, _ = with_damage(tmp_path / "one", 4)
+    with pytest.raises(InputError, match=r"0004\.png: is damaged") as told:
+        convert([one], [tmp_path / "a.lmdb"], ConvertSettings())
+    assert "--skip-damaged" in told.value.hint
+
+
+def test_damaged_images_are_left_out_when_asked(tmp_path) -> None:
+    folder, images = with_damage(tmp_path / "f", 0, 2, 7)
+    done = convert([folder], [tmp_path / "a.lmdb"], ConvertSettings(skip_damaged=True))
+    assert [f"{n:04d}.png" in fault for n, fault in zip((0, 2, 7), done.skipped, strict=True)] == [True] * 3
+    source = open_source(tmp_path / "a.lmdb")
+    np.testing.assert_array_equal(source.read(range(5)), images[[1, 3, 4, 5, 6]])
+    assert source.header.origin["skipped"] == 3
+    nothing, _ = with_damage(tmp_path / "none", *range(8))
+    with pytest.raises(InputError):
+        convert([nothing], [tmp_path / "b.lmdb"], ConvertSettings(skip_damaged=True))

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import pickle
+import resource
 import tarfile
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path, PurePosixPath
 
@@ -562,3 +565,81 @@ def test_a_flipped_byte_is_read_or_refused(tmp_path) -> None:
             refused += 1
             assert "\n" not in error.message
     assert refused > 50
+
+
+def shard_of(path: Path, files: dict[str, bytes]) -> None:
+    with tarfile.open(path, "w") as archive:
+        for name, data in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+
+
+def png_of(image: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(image.transpose(1, 2, 0)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("through", ["plain", "threads", "pickle"])
+def test_more_shards_than_a_process_may_open(tmp_path, through: str) -> None:
+    images = noise_images(150, 4)
+    for i, image in enumerate(images):
+        shard_of(tmp_path / f"x-{i:06d}.tar", {"0.png": png_of(image), "0.cls": b"%d" % (i % 3)})
+    order = np.random.default_rng(0).permutation(150).tolist()
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    there = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+    resource.setrlimit(resource.RLIMIT_NOFILE, (there + 100, before[1]))
+    try:
+        source = WebdatasetImages(tmp_path)
+        if through == "pickle":
+            source.read(order[:90])
+            source = pickle.loads(pickle.dumps(source))  # noqa: S301
+        if through == "threads":
+            with ThreadPoolExecutor(8) as pool:
+                found = np.concatenate(list(pool.map(lambda i: source.read([i]), order)))
+        else:
+            found = source.read(order)
+        labels = source.labels
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    np.testing.assert_array_equal(found, images[order])
+    assert labels.tolist() == [i % 3 for i in range(150)]
+
+
+def test_a_shard_that_changed_after_it_was_looked_at_is_refused(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(webdataset, "OPEN_SHARDS", 1)
+    for i, image in enumerate(noise_images(2, 4)):
+        shard_of(tmp_path / f"x-{i:06d}.tar", {"0.png": png_of(image)})
+    source = WebdatasetImages(tmp_path)
+    source.read([0, 1])
+    shard_of(tmp_path / "x-000000.tar", {"a" * 20 + ".png": png_of(noise_images(1, 64)[0])})
+    with pytest.raises(InputError, match=r"x-000000\.tar has changed since it was opened"):
+        source.read([0])
+
+
+def test_a_class_number_that_no_set_has_is_refused_where_it_is_read(tmp_path) -> None:
+    data = png_of(noise_images(1, 4)[0])
+    (tmp_path / "f").mkdir()
+    (tmp_path / "f/0.png").write_bytes(data)
+    for number in (2**31 - 1, 2**31, 10**30):
+        shard_of(tmp_path / "x.tar", {"0.png": data, "0.cls": b"%d" % number})
+        (tmp_path / "f/dataset.json").write_text(json.dumps({"labels": [["0.png", number]]}))
+        for path in (tmp_path / "x.tar", tmp_path / "f"):
+            if number < 2**31:
+                assert open_source(path).labels.tolist() == [number]
+            else:
+                with pytest.raises(InputError, match="class number"):
+                    _ = open_source(path).labels
+
+
+def test_a_pipe_among_the_images_is_named_and_not_waited_for(tmp_path) -> None:
+    folder = image_folder(tmp_path / "f", noise_images(1, 4))
+    os.mkfifo(folder / "b.png")
+    source = open_source(folder)
+    assert len(source) == 2
+    with pytest.raises(InputError, match=r"f/b\.png: is no regular file"):
+        source.read([1])
+    (folder / "b.png").unlink()
+    os.mkfifo(folder / "dataset.json")
+    assert open_source(folder).labels is None

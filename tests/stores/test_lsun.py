@@ -19,6 +19,7 @@ from pgtools.imaging.fit import Fit
 from pgtools.stores.format import Reading
 from pgtools.stores.formats.lsun import FORMAT, LsunImages
 from tests.pictures import astronaut, smooth_images
+from tests.stores.sets import written
 
 
 def webp(image: np.ndarray) -> bytes:
@@ -98,7 +99,7 @@ def test_announced_numbers_of_keys_are_not_believed(tmp_path: Path) -> None:
         start = page + 16 + 24 + 48 + 32
         data[start : start + 8] = (1 << 60).to_bytes(8, "little")
     (path / "data.mdb").write_bytes(data)
-    with pytest.raises(InputError, match=f"do not hold {1 << 60} keys"):
+    with pytest.raises(InputError, match=f"announces {1 << 60} entries"):
         LsunImages(path)
     for page in (0, 4096):
         start = page + 16 + 24 + 48 + 32
@@ -125,3 +126,41 @@ def test_it_travels(tmp_path: Path) -> None:
     expected = source.read([1, 3])
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         np.testing.assert_array_equal(pool.apply(source.read, ([1, 3],)), expected)
+
+
+@pytest.mark.parametrize(
+    ("keys", "is_lsun"),
+    [
+        ([b"000005cc", b"ffd0"], True),
+        ([b"1", b"2-3", b"64x64-00000"], True),
+        ([b"64-00000", b"64-00001"], False),
+        ([b"1024-100000"], False),
+        ([b"00a", b"64-00000", b"lengtx"], False),  # its first key damaged
+        ([b"ab", b"cd", b"pgtools-header"], False),
+        ([b"ab", b"length"], False),
+    ],
+)
+def test_a_trainers_store_whose_length_is_damaged_is_not_taken_for_lsun(
+    tmp_path: Path, keys: list[bytes], is_lsun: bool
+) -> None:
+    path = lsun(tmp_path / "x", dict.fromkeys(keys, b"value"))
+    assert FORMAT.recognises(path) is is_lsun
+
+
+def test_one_flipped_byte_does_not_make_a_store_of_ours_lsuns(tmp_path: Path) -> None:
+    (path,) = written(tmp_path, smooth_images(40, 16), "a.lmdb")
+    data = path / "data.mdb"
+    data.write_bytes(data.read_bytes().replace(b"length", b"lengtX"))
+    assert not FORMAT.recognises(path)
+
+
+def test_lsuns_set_with_a_damaged_page_is_still_lsuns(tmp_path: Path) -> None:
+    values = keyed(smooth_images(400, 16).transpose(0, 2, 3, 1))
+    path = lsun(tmp_path / "x", {key: webp(image) for key, image in values.items()})
+    data = bytearray((path / "data.mdb").read_bytes())
+    first = data.find(min(values)) // 4096 * 4096  # the page that the first key stands in
+    data[first + 16 : first + 64] = b"\xff" * 48
+    (path / "data.mdb").write_bytes(data)
+    assert FORMAT.recognises(path)
+    with pytest.raises(InputError, match="is a damaged LMDB"):
+        FORMAT.open(path, Reading()).records([0])

@@ -33,8 +33,8 @@ class Set(Held):
         return [Record(f"n{i}", self.attributes[i]) for i in indices]
 
 
-def taken(source: Held, *, split: str | None = None, **chosen) -> list[int]:
-    found = Selection(SelectionSettings(**chosen), split=split).indices(source)
+def taken(source: Held, **chosen) -> list[int]:
+    found = Selection(SelectionSettings(**chosen)).indices(source)
     assert found.dtype == np.int64
     return found.tolist()
 
@@ -72,16 +72,11 @@ def test_numbers_that_are_not_there(text: str) -> None:
 def test_conditions_against_a_plain_filter(data) -> None:
     count = data.draw(st.integers(1, 30))
     score = st.one_of(st.none(), st.integers(-3, 3).map(float))
-    attributes = [
-        ({} if (value := data.draw(score)) is None else {"score": value}) | {"split": data.draw(st.sampled_from("ab"))}
-        for _ in range(count)
-    ]
+    attributes = [{} if (value := data.draw(score)) is None else {"score": value} for _ in range(count)]
     labels = data.draw(st.lists(st.integers(0, 2), min_size=count, max_size=count))
     low, best, first = (data.draw(st.one_of(st.none(), st.integers(1, 3))) for _ in range(3))
-    split = data.draw(st.sampled_from([None, "a"]))
     label = data.draw(st.sampled_from([None, "0", "1,2"]))
     plain = [i for i in range(count) if label is None or str(labels[i]) in label.split(",")]
-    plain = [i for i in plain if split is None or attributes[i]["split"] == split]
     if low is not None:
         plain = [i for i in plain if attributes[i].get("score", -99) >= low]
     if best is not None:
@@ -92,10 +87,10 @@ def test_conditions_against_a_plain_filter(data) -> None:
     chosen = {"label": label, "min_score": low, "best": best, "num_images": first}
     source = Set(attributes, labels)
     if plain:
-        assert taken(source, split=split, **chosen) == plain
+        assert taken(source, **chosen) == plain
     else:
         with pytest.raises(InputError):
-            taken(source, split=split, **chosen)
+            taken(source, **chosen)
 
 
 def test_records_are_read_only_when_asked_for_and_a_few_at_a_time(monkeypatch) -> None:
@@ -143,12 +138,18 @@ def test_the_best_are_of_those_with_a_score() -> None:
         taken(source, best=3)
 
 
-def test_a_split_that_is_not_there() -> None:
-    with pytest.raises(InputError, match=r"has no split 'test'; it has train"):
-        taken(Set([{"split": "train"}]), split="test")
-    with pytest.raises(InputError, match="attribute split; there are: none at all"):
-        taken(Set([{}]), split="test")
+def test_what_no_image_has_is_told() -> None:
+    with pytest.raises(InputError, match="attribute score; there are: none at all"):
+        taken(Set([{}]), best=1)
     with pytest.raises(InputError, match="no class 3; it has 3"):
         taken(Set([{}] * 2, [0, 1]), label="0,3")
     with pytest.raises(UsageError, match="--label"):
         Selection(SelectionSettings(label="cat"))
+
+
+@pytest.mark.parametrize("chosen", [{"best": 1}, {"min_score": 0.5}])
+def test_a_score_beyond_any_float_names_its_image(chosen: dict) -> None:
+    with pytest.raises(InputError, match="set: the score of n1 is too large a number") as caught:
+        taken(Set([{"score": 1}, {"score": 10**400}]), **chosen)
+    assert "\n" not in caught.value.message
+    assert len(caught.value.message) < 200

@@ -389,10 +389,11 @@ def test_pickled_labels_are_refused(tmp_path) -> None:
 
 def test_labels_beside_hdf5(tmp_path) -> None:
     path = theirs(tmp_path / "a.h5", 2)
-    np.save(tmp_path / "a-labels.npy", np.eye(3, dtype=np.float32)[[2, 0]])
+    np.save(tmp_path / "a-labels.npy", np.eye(5, dtype=np.float32)[[2, 0]])
     labels = open_source(path).labels
     assert labels is not None
     assert labels.tolist() == [2, 0]
+    assert open_source(path).classes == 5
     np.save(tmp_path / "a-labels.npy", np.array([0, -1]))
     with pytest.raises(InputError, match="class number -1"):
         _ = open_source(path).labels

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import struct
 from pathlib import Path
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 
 from pgtools.errors import InputError, OutputError, PgtoolsError
 from pgtools.imaging.pyramid import mean_pyramid
+from pgtools.stores.formats.labels import MAX_ONE_HOT_CLASSES
 from pgtools.stores.formats.tfrecord import TfrecordStore
 from pgtools.stores.opening import open_source
 from tests.pictures import noise_images, smooth_images
@@ -331,3 +333,28 @@ def test_no_flipped_byte_gets_through(tmp_path) -> None:
         file.write_bytes(data)
         with pytest.raises(PgtoolsError):
             open_source(path).read(range(3))
+
+
+def test_what_is_no_file_is_refused_without_waiting_for_it(tmp_path) -> None:
+    tfrecords(tmp_path, noise_images(2, 8), levels=[8])
+    os.mkfifo(tmp_path / "x-r02.tfrecords")
+    with pytest.raises(InputError, match=r"x-r02\.tfrecords is no regular file"):
+        open_source(tmp_path)
+
+
+def test_labels_may_be_class_numbers(tmp_path) -> None:
+    tfrecords(tmp_path, noise_images(3, 4))
+    with (tmp_path / "x-rxx.labels").open("wb") as file:
+        np.save(file, np.array([2, 0, 70_000]))
+    source = open_source(tmp_path)
+    assert (source.labels.tolist(), source.classes) == ([2, 0, 70_000], 70_001)
+
+
+def test_one_hot_labels_have_a_limit(tmp_path) -> None:
+    images = noise_images(1, 4)
+    (path,) = written(tmp_path, images, "tfrecord", labels=[7], classes=MAX_ONE_HOT_CLASSES)
+    assert np.load(path / "tfrecord-rxx.labels").shape == (1, MAX_ONE_HOT_CLASSES)
+    with pytest.raises(InputError, match=r"tfrecord: labels of 65,537 classes; .* take 65,536 at most") as caught:
+        written(tmp_path, images, "tfrecord", labels=[7], classes=MAX_ONE_HOT_CLASSES + 1)
+    assert "--no-labels" in caught.value.hint
+    assert open_source(path).classes == MAX_ONE_HOT_CLASSES

@@ -88,12 +88,27 @@ def test_one_fault_a_place_and_all_of_them(tmp_path) -> None:
     assert [(fault.image, fault.level) for fault in report.faults] == [(0, 32), (2, 32), (3, None), (4, 4)]
 
 
+@pytest.mark.parametrize("name", ["a.lmdb", "a.h5"])
+def test_a_label_of_no_class_is_told_by_its_record(tmp_path, name: str) -> None:
+    """One bit must not cost all labels: the record's checksum is over its image's label."""
+    path = store(tmp_path, name)
+    if name == "a.lmdb":
+        edit_lmdb(path, lambda t: damage.flip_bit(t, b"pgtools-labels", 8 + 5, 6))
+    else:
+        (tmp_path / "a-labels.npy").unlink()
+        with h5py.File(path, "a") as file:
+            file["labels"][1, 0] = 7
+    report = verify(path, ALL)
+    number = 2 + (1 << 46) if name == "a.lmdb" else 7
+    assert texts(report) == f"image 1 (1.png): its label is {number}; expected 0 to 2; by its record it was 2"
+
+
 @pytest.mark.parametrize("labels", [b"", b"\x00" * 8 * (COUNT - 1), b"\xff" * 8 * COUNT, None])
 def test_damaged_labels_are_a_fault_and_no_stop(tmp_path, labels: bytes | None) -> None:
     path = store(tmp_path, "a.lmdb")
     edit_lmdb(path, lambda t: t.delete(b"pgtools-labels") if labels is None else t.put(b"pgtools-labels", labels))
     report = verify(path, ALL)
-    assert "labels" in texts(report)
+    assert "label" in texts(report)
     assert report.images == COUNT
     assert not report.lost
 
@@ -102,6 +117,151 @@ def test_labels_beside_an_hdf5_file_that_disagree(tmp_path) -> None:
     path = store(tmp_path, "a.h5")
     np.save(tmp_path / "a-labels.npy", np.roll(LABELS, 1))
     assert texts(verify(path, ALL)) == "a-labels.npy beside it has other labels"
+
+
+def multi_hot(path: Path, count: int) -> Path:
+    """Write an HDF5 file of another program whose labels are forty attributes an image; return its labels."""
+    with h5py.File(path, "w") as file:
+        file["data32x32"] = noise_images(count, 32)
+    labels = path.with_name(f"{path.stem}-labels.npy")
+    np.save(labels, np.random.default_rng(0).integers(0, 2, (count, 40)).astype(np.float32))
+    return labels
+
+
+def test_labels_of_other_people_that_are_not_one_class_an_image_are_no_fault(tmp_path, pgtools) -> None:
+    multi_hot(tmp_path / "x.h5", 5)
+    report = verify(tmp_path / "x.h5", ALL)
+    assert (report.faults, report.lost) == ((), {})
+    assert report.notes == ("labels in x-labels.npy are not one class an image; kept as they are",)
+    outcome = pgtools("store", "verify", tmp_path / "x.h5")
+    assert (outcome.code, "note: labels in x-labels.npy" in outcome.out) == (0, True)
+
+
+def test_labels_of_other_people_that_are_too_few_are_a_fault(tmp_path) -> None:
+    np.save(multi_hot(tmp_path / "x.h5", 5), np.zeros((4, 3)))
+    assert "x-labels.npy has shape (4, 3); expected (5,)" in texts(verify(tmp_path / "x.h5", ALL))
+
+
+CHANGED = "image 1 (1.png): its record or its label has changed (CRC-32)"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda t: damage.flip_bit(t, b"pgtools-labels", 8, 1),
+        lambda t: damage.edit_record(t, 1, attributes={"score": 9.0, "split": "train"}),
+        lambda t: damage.edit_record(t, 1, attributes={}),
+    ],
+    ids=["label", "score", "attributes"],
+)
+def test_a_changed_label_or_score_is_found(tmp_path, change) -> None:
+    path = store(tmp_path, "a.lmdb")
+    edit_lmdb(path, change)
+    for quick in (False, True):
+        assert texts(verify(path, VerifySettings(quick=quick))) == CHANGED
+
+
+def test_a_changed_name_is_found(tmp_path) -> None:
+    path = store(tmp_path, "a.lmdb")
+    edit_lmdb(path, lambda t: damage.edit_record(t, 1, name="X.png"))
+    assert texts(verify(path, ALL)) == CHANGED.replace("1.png", "X.png")
+
+
+@pytest.mark.parametrize("column", ["labels", "attributes"])
+def test_a_changed_label_or_score_of_an_hdf5_file_is_found(tmp_path, column: str) -> None:
+    path = store(tmp_path, "a.h5")
+    with h5py.File(path, "a") as file:
+        file[column][1, 0] = 1 if column == "labels" else b'{"score": 9.0}'
+    (tmp_path / "a-labels.npy").unlink()
+    assert texts(verify(path, ALL)) == CHANGED
+
+
+def test_records_are_not_held_against_labels_that_cannot_be_read(tmp_path) -> None:
+    path = store(tmp_path, "a.lmdb")
+    edit_lmdb(path, lambda t: t.delete(b"pgtools-labels"))
+    assert texts(verify(path, ALL)) == "its labels are missing"
+
+
+def test_a_top_encoded_anew_has_changed_but_not_its_pixels(tmp_path) -> None:
+    """The bytes are not those that were stored, so their checksum differs; the image is whole."""
+    path = store(tmp_path, "a.lmdb", codec="png")
+    data = io.BytesIO()
+    Image.fromarray(noise_images(COUNT, SIDE)[2].transpose(1, 2, 0)).save(data, "PNG", compress_level=0)
+    edit_lmdb(path, lambda t: t.put(b"32-00002", data.getvalue()))
+    report = verify(path, ALL)
+    assert texts(report) == "image 2 (2.png) at 32²: its stored bytes have changed (CRC-32), but not its pixels"
+    assert not report.lost
+
+
+@pytest.mark.parametrize("codec", ["jpeg", "png"])
+def test_bytes_that_are_what_was_stored_are_not_lost_for_their_hash(tmp_path, codec: str) -> None:
+    """Another decoder gives other pixels, or the hash itself has changed: the CRC-32 tells that the bytes are whole."""
+    path = store(tmp_path, "a.lmdb", codec=codec)
+    edit_lmdb(path, lambda t: damage.edit_record(t, 2, sha256="7" * 64))
+    report = verify(path, ALL)
+    assert not report.lost
+    assert "image 2 (2.png) at 32²: its record's SHA-256 is of other pixels" in texts(report)
+    assert "fingerprint" not in texts(report)
+    # Without a check of its record, as older stores have none.
+    edit_lmdb(path, lambda t: damage.edit_record(t, 2, check=None))
+    assert not verify(path, ALL).lost
+
+
+def test_without_a_checksum_the_hash_alone_tells(tmp_path) -> None:
+    """As in version 1."""
+    path = store(tmp_path, "a.lmdb")
+    edit_lmdb(path, lambda t: damage.edit_record(t, 2, sha256="7" * 64, crc32={}, check=None))
+    assert verify(path, ALL).lost == {2: "2.png"}
+
+
+def test_levels_are_those_of_all_images_and_not_of_the_first(tmp_path) -> None:
+    damage.others_lmdb(tmp_path / "x", noise_images(20, 32), (32, 16))
+    ours = written(tmp_path, noise_images(20, 32), "a.lmdb")[0]
+    for path in (tmp_path / "x", ours):
+        edit_lmdb(path, lambda t: [t.delete(b"32-%05d" % index) for index in range(17)])
+        report = verify(path, ALL)
+        assert report.lost.keys() == set(range(17))
+        assert "image 16" in texts(report)
+        assert "at 32²: is missing" in texts(report)
+
+
+@pytest.mark.parametrize("kind", ["told", "hidden"])
+def test_images_are_counted_by_every_key(tmp_path, kind: str) -> None:
+    """Those that the count tells and nobody has are missing; those beyond it are looked at, behind a gap too."""
+    path = tmp_path / "x"
+    damage.others_lmdb(path, noise_images(6, 32), (32, 16))
+    if kind == "told":
+        edit_lmdb(path, lambda t: [t.delete(b"%d-%05d" % (side, i)) for side in (32, 16) for i in (4, 5)])
+        report = verify(path, ALL)
+        assert texts(report) == "image 4: nothing is stored of it\nimage 5: nothing is stored of it"
+        assert report.lost.keys() == {4, 5}
+    else:
+        edit_lmdb(path, lambda t: (t.put(b"length", b"2"), t.delete(b"32-00003")))
+        report = verify(path, ALL)
+        assert report.images == 6
+        assert report.lost.keys() == {3}
+
+
+def test_one_damaged_key_does_not_make_a_hundred_thousand_images(tmp_path) -> None:
+    path = store(tmp_path, "a.lmdb")
+    edit_lmdb(path, lambda t: t.put(b"32-90003", t.get(b"32-00003")))
+    assert verify(path, ALL).images == COUNT
+
+
+@pytest.mark.parametrize("format", [None, "lmdb"])
+def test_a_store_without_its_count_is_still_a_store(tmp_path, format: str | None) -> None:
+    path = store(tmp_path, "a.lmdb")
+    edit_lmdb(path, lambda t: t.delete(b"length"))
+    report = verify(path, VerifySettings(format=format))
+    assert "without the key 'length'" in texts(report)
+    assert (report.images, report.lost) == (COUNT, {})
+
+
+def test_a_key_out_of_order_is_a_fault(tmp_path) -> None:
+    path = store(tmp_path, "a.lmdb")
+    _, at = damage.leaf_of(path, b"length")
+    damage.overwrite(path, at, b"0ength")
+    assert "keys are out of order" in texts(verify(path, VerifySettings(format="lmdb")))
 
 
 def test_a_truncated_file(tmp_path) -> None:

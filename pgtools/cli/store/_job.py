@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pgtools.cli._output import confirm_replacing, print_json
+from pgtools.cli._output import confirm_replacing, print_json, say
 
 if TYPE_CHECKING:
     from pgtools.stores.jobs.settings import ConvertSettings
@@ -29,11 +29,13 @@ def run(
 
     confirm_replacing(outputs, overwrite=overwrite, yes=yes)
     done = convert(sources, outputs, settings, overwrite=overwrite)
+    for fault in done.skipped:
+        say(f"left out: {fault}")
     rate = done.images / max(done.seconds, 1e-9)
     written = [{"path": str(one.path), "format": one.format.name, "bytes": bytes_of(one.path)} for one in done.outputs]
     if as_json:
         facts = {"images": done.images, "resolution": done.resolution, "seconds": done.seconds}
-        print_json({"outputs": written, **facts, "images_per_second": rate})
+        print_json({"outputs": written, **facts, "images_per_second": rate, "skipped": list(done.skipped)})
         return
     for one in done.outputs:
         size = human_bytes(bytes_of(one.path))

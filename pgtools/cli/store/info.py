@@ -39,18 +39,33 @@ def command(path: Path, format: str | None, as_json: bool) -> None:
 def _lines(facts: dict[str, Any]) -> dict[str, str]:
     """The same facts for people: sizes with units, lists with commas, nothing that is not known."""
     from pgtools.runtime.files import human_bytes
+    from pgtools.stores.formats.file_names import valid_text
 
     size = f"{human_bytes(facts['bytes'])}, {human_bytes(facts['bytes_per_image'])} an image"
     codecs = ", ".join(f"{level}² {codec}" for level, codec in (facts["codecs"] or {}).items())
     origin = facts["origin"] or {}
-    told = ", ".join(f"{name} {_short(value)}" for name, value in origin.items())
     lists = {name: ", ".join(map(str, facts[name])) for name in ("levels", "stored")}
-    special = {**lists, "size": size, "codecs": codecs, "origin": told, "classes": facts["classes"] or "none"}
+    special = {
+        **lists,
+        "size": size,
+        "codecs": codecs,
+        "origin": _listed(origin),
+        "classes": facts["classes"] or "none",
+    }
     rest = {name: facts[name] for name in facts if name not in ("bytes", "bytes_per_image")}
     lines = {name: special.get(name, value) for name, value in {**rest, "size": size}.items()}
-    return {name: str(value) for name, value in lines.items() if value not in (None, "")}
+    return {name: valid_text(str(value)) for name, value in lines.items() if value not in (None, "")}
+
+
+def _listed(values: dict[str, Any]) -> str:
+    return ", ".join(f"{name} {_short(value)}" for name, value in values.items())
 
 
 def _short(value: Any) -> str:
+    """One value as text: of a hash its beginning, of what has parts the parts in brackets."""
+    if isinstance(value, dict):
+        return f"({_listed(value)})"
+    if isinstance(value, list):
+        return ", ".join(map(_short, value))
     text = str(value)
     return f"{text[:12]}…" if len(text) == 64 else text

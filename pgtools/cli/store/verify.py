@@ -25,8 +25,9 @@ def command(path: Path, chosen: dict[str, Any], as_json: bool) -> None:
     """Read all of PATH and name every fault: checksums, levels, labels, counts, fingerprint.
 
     Exit code 1 if there are faults. --repair then builds the store anew beside the old one, from the tops as they were
-    stored, and puts it in its place: images whose top cannot be saved are dropped and named, levels and records are
-    made anew, names and labels are kept.
+    stored, and puts it in its place: images whose top cannot be saved are dropped and named, damaged levels and records
+    are made anew, the rest is kept as it was. Names, scores and labels that have changed are named and stay as they are
+    now. An LMDB's keys of other programs are kept up to 4 KiB in all; with more, the store is not replaced.
 
     \b
     Examples:
@@ -52,11 +53,15 @@ def command(path: Path, chosen: dict[str, Any], as_json: bool) -> None:
 def _print(path: Path, report: Report, repaired: Repaired | None, *, asked: bool) -> None:
     for fault in report.faults:
         click.echo(str(fault))
+    for note in report.notes:
+        click.echo(f"note: {note}")
     rate = report.images / max(report.seconds, 1e-9)
     say(f"{report.images:,} images checked in {report.seconds:.1f} s, {rate:,.0f} images/s")
     if repaired:
         for index, name in repaired.dropped.items():
             click.echo(f"dropped: image {index}{f' ({name})' if name else ''}")
+        for key in repaired.keys:
+            click.echo(f"dropped: the key {key}")
         if repaired.labels_lost:
             click.echo("dropped: the labels, which were damaged")
         click.echo(f"{path}: repaired; {repaired.kept:,} images kept, {repaired.rebuilt:,} of them rebuilt in part")
@@ -69,6 +74,7 @@ def _facts(path: Path, report: Report, repaired: Repaired | None) -> dict[str, A
         "path": str(path),
         "images": report.images,
         "faults": [vars(fault) for fault in report.faults],
+        "notes": list(report.notes),
         "seconds": report.seconds,
         "images_per_second": report.images / max(report.seconds, 1e-9),
         "repaired": None,
@@ -76,5 +82,5 @@ def _facts(path: Path, report: Report, repaired: Repaired | None) -> dict[str, A
     if repaired:
         dropped = [{"image": index, "name": name} for index, name in repaired.dropped.items()]
         told = {"kept": repaired.kept, "rebuilt": repaired.rebuilt, "labels_lost": repaired.labels_lost}
-        facts["repaired"] = {**told, "dropped": dropped, "seconds": repaired.seconds}
+        facts["repaired"] = {**told, "dropped": dropped, "keys": list(repaired.keys), "seconds": repaired.seconds}
     return facts

@@ -64,7 +64,8 @@ def command(
     check_writable(out, overwrite=overwrite, what="file")
     source = open_source(path, format=format)
     if is_page:
-        _write_page(source, out, count or ON_PAGE, level)
+        name = path.resolve().name or source.name  # pages are passed on; which folders are here is nobody's business
+        _write_page(source, out, count or ON_PAGE, level, name=name)
     else:
         _write_sheet(source, out, count or ON_SHEET, level, columns)
 
@@ -81,7 +82,7 @@ def _write_sheet(source: ImageSource, out: Path, count: int, level: int | None, 
     click.echo(f"{len(images):,} of {len(source):,} images at {shown}²: {out}")
 
 
-def _write_page(source: ImageSource, out: Path, count: int, level: int | None) -> None:
+def _write_page(source: ImageSource, out: Path, count: int, level: int | None, *, name: str) -> None:
     from pgtools.report.browser import expected_bytes, pieces, select
     from pgtools.runtime.files import check_free_space, human_bytes, written_aside
 
@@ -92,6 +93,6 @@ def _write_page(source: ImageSource, out: Path, count: int, level: int | None) -
         fewer = max(1, selection.count * LARGE_PAGE // expected)
         say(f"About {human_bytes(expected)} are expected, slow to open; --count {fewer} stays below 100 MB.")
     with written_aside(out) as aside, aside.open("w", encoding="utf-8", newline="\n") as file:
-        file.writelines(pieces(selection, name=source.name))
+        file.writelines(pieces(selection, name=name))
     size = human_bytes(out.stat().st_size)
     click.echo(f"{selection.count:,} of {len(source):,} images at {selection.side}², {size}: {out}")

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from pgtools.errors import InputError
 from pgtools.imaging.fit import Fit
+from pgtools.imaging.photo import read_file
 from pgtools.stores.format import ALL_SPLITS, Format
 from pgtools.stores.formats.encoded import EncodedImages
 from pgtools.stores.formats.loaded import is_file
@@ -93,11 +94,7 @@ class CelebaFolder(EncodedImages):
 
     def read_bytes(self, index: int) -> bytes:
         """Return the encoded bytes of one image."""
-        file = self._folder / self.members[index]
-        try:
-            return file.read_bytes()
-        except OSError as error:
-            raise InputError(f"{file}: cannot be read ({error.strerror}).") from None
+        return read_file(self._folder / self.members[index])
 
     def records(self, indices: Sequence[int]) -> list[Record]:
         """Return names and attributes."""

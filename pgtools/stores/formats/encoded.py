@@ -18,6 +18,8 @@ from pgtools.runtime.workers import in_threads
 from pgtools.stores.source import ImageSource, check_index
 
 AS_IT_IS = Fit()
+# Damaged images at the beginning of a set that do not keep it from being opened.
+TRIED = 16
 
 
 class DecodedImages(ImageSource):
@@ -41,8 +43,14 @@ class DecodedImages(ImageSource):
 
     @functools.cached_property
     def resolution(self) -> int:  # type: ignore[override]
-        """Side of the images: that of the first."""
-        return len(self._fitted(0))
+        """Side of the images: that of the first that can be read."""
+        faults = []
+        for index in range(min(len(self), TRIED)):
+            try:
+                return len(self._fitted(index))
+            except InputError as error:
+                faults.append(error)
+        raise faults[0]
 
     def read_top(self, indices: Sequence[int]) -> NDArray[np.uint8]:
         """Return the images at full resolution, decoded in threads."""

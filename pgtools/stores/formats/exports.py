@@ -52,8 +52,8 @@ def dataset_json(members: Sequence[str], labels: NDArray[np.int64] | None) -> by
     return json.dumps({"labels": listed}).encode()
 
 
-def new_folder(aside: Path, plan: Plan, *, ours: Callable[[str], bool], what: str) -> None:
-    """Make the folder that is going to replace what stands at the final path.
+class NewFolder:
+    """The folder that is going to replace what stands at the final path; making it looks there, and then makes it.
 
     Args:
         aside: the folder to make, beside the final path.
@@ -64,15 +64,30 @@ def new_folder(aside: Path, plan: Plan, *, ours: Callable[[str], bool], what: st
     Raises:
         OutputError: a folder stands at the final path and holds something that this writer does not write.
     """
-    final = aside.with_name(plan.stem) if plan.stem else aside
-    for folder, below, files in os.walk(final):
-        # A link to a folder is followed by no writer of ours, so it is a stranger's.
-        links = [name for name in below if Path(folder, name).is_symlink()]
-        for name in (*files, *links):
-            relative = Path(folder, name).relative_to(final).as_posix()
-            if name in links or not ours(relative):
-                raise OutputError(
-                    f"{final} holds {relative}, which is no part of {what}; it is not replaced.",
-                    hint="Name another folder, or move that file away.",
-                )
-    aside.mkdir()
+
+    def __init__(self, aside: Path, plan: Plan, *, ours: Callable[[str], bool], what: str) -> None:
+        self._final, self._ours, self._what = aside.with_name(plan.stem) if plan.stem else aside, ours, what
+        self.check()
+        aside.mkdir()
+
+    def check(self) -> None:
+        """Look at the final path again: a stranger's file may have come there since, and would be removed with it.
+
+        Raises:
+            OutputError: as when the folder was made.
+        """
+        if self._final.exists() and (found := self._stranger()):
+            raise OutputError(
+                f"{self._final} holds {found}, which is no part of {self._what}; it is not replaced.",
+                hint="Name another folder, or move that file away.",
+            )
+
+    def _stranger(self) -> str:
+        for folder, below, files in os.walk(self._final):
+            # A link to a folder is followed by no writer of ours, so it is a stranger's.
+            links = [name for name in below if Path(folder, name).is_symlink()]
+            for name in (*files, *links):
+                relative = Path(folder, name).relative_to(self._final).as_posix()
+                if name in links or not self._ours(relative):
+                    return relative
+        return ""

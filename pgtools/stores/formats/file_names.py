@@ -46,6 +46,14 @@ def safe_name(name: str) -> str:
     return whole if len(whole.encode()) <= MAX_NAME_BYTES else file
 
 
+def valid_text(text: str) -> str:
+    """Return a text with what is no Unicode in it spelt out: the byte 0xff of a file name becomes `\\udcff`.
+
+    Python keeps such bytes of a name as lone surrogates, which no file format takes.
+    """
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 def member_names(names: Sequence[str], labels: NDArray[np.int64] | None) -> list[str]:
     """Return a file's relative path for each image; as strings they ascend, so that sorting keeps the images' order.
 

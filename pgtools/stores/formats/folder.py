@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 
 from pgtools.errors import InputError
 from pgtools.imaging.fit import Fit
-from pgtools.imaging.photo import SUFFIXES
+from pgtools.imaging.photo import SUFFIXES, read_file
 from pgtools.stores.codecs import encode
 from pgtools.stores.format import Format
 from pgtools.stores.formats import exports
 from pgtools.stores.formats.encoded import EncodedImages
-from pgtools.stores.formats.file_names import labels_by_folder, member_names
+from pgtools.stores.formats.file_names import labels_by_folder, member_names, valid_text
+from pgtools.stores.formats.labels import MAX_CLASS
 from pgtools.stores.layout import Record
 from pgtools.stores.source import check_index
 from pgtools.stores.writer import Plan, Pyramid, Writer
@@ -37,8 +38,8 @@ class NamedImages(EncodedImages):
         raise NotImplementedError
 
     def records(self, indices: Sequence[int]) -> list[Record]:
-        """Return the relative paths."""
-        return [Record(self.members[check_index(i, self)]) for i in indices]
+        """Return the relative paths; bytes in them that are no UTF-8 are spelt out."""
+        return [Record(valid_text(self.members[check_index(i, self)])) for i in indices]
 
 
 class ImageFolder(NamedImages):
@@ -53,16 +54,12 @@ class ImageFolder(NamedImages):
 
     def read_bytes(self, index: int) -> bytes:
         """Return the encoded bytes of one image."""
-        file = self.path / self.members[index]
-        try:
-            return file.read_bytes()
-        except OSError as error:
-            raise InputError(f"{file}: cannot be read ({error.strerror}).") from None
+        return read_file(self.path / self.members[index])
 
     def read_description(self) -> bytes | None:
         """Return the bytes of `dataset.json`, None if it is not there."""
         file = self.path / DATASET_JSON
-        return file.read_bytes() if file.is_file() else None
+        return read_file(file) if file.is_file() else None
 
 
 class FolderWriter(Writer[bytes]):
@@ -73,7 +70,7 @@ class FolderWriter(Writer[bytes]):
 
     def __init__(self, path: Path, plan: Plan) -> None:
         super().__init__(path, plan)
-        exports.new_folder(path, plan, ours=_is_ours, what="a folder of PNG files")
+        self._folder = exports.NewFolder(path, plan, ours=_is_ours, what="a folder of PNG files")
         self._labels, self._names = exports.Labels(plan), list[str]()
         # Whether the names sort is known only after the last of them, so the files get theirs then.
         self._coming = path / ".coming"
@@ -102,6 +99,7 @@ class FolderWriter(Writer[bytes]):
         alike = told is labels if told is None or labels is None else np.array_equal(told, labels)
         if not alike:
             (self.path / DATASET_JSON).write_bytes(exports.dataset_json(members, labels))
+        self._folder.check()
 
     def _file(self, index: int) -> Path:
         return self._coming / str(index)
@@ -154,8 +152,8 @@ def _labels(name: str, members: Sequence[str], dataset_json: bytes | None) -> ND
 
 
 def _class_number(label: object) -> int:
-    if type(label) is not int or label < 0:
-        raise ValueError(f"{label!r} is no class number")
+    if type(label) is not int or not 0 <= label <= MAX_CLASS:
+        raise ValueError(f"{str(label)[:40]} is no class number; expected 0 to {MAX_CLASS}")
     return label
 
 

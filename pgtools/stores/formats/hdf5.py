@@ -19,7 +19,7 @@ from pgtools.imaging.pyramid import LOWEST_LEVEL
 from pgtools.runtime.files import remove, remove_stale
 from pgtools.stores import layout
 from pgtools.stores.format import Format
-from pgtools.stores.formats.labels import labels_path, read_labels_file, write_labels_file
+from pgtools.stores.formats.labels import classes_of_file, labels_path, read_labels_file, write_labels_file
 from pgtools.stores.layout import Record, StoredRecord, repair_hint
 from pgtools.stores.source import LevelStore, check_index, image_hash
 from pgtools.stores.writer import Ledger, Plan, Pyramid, Writer
@@ -84,6 +84,11 @@ class Hdf5Store(LevelStore):
     def stored_levels(self) -> Collection[int]:
         """The levels that need not be computed."""
         return self._stored
+
+    @property
+    def classes(self) -> int | None:
+        """Number of classes: from our header, else the columns of NAME-labels.npy, else the largest label and one."""
+        return super().classes if self.header else classes_of_file(labels_path(self.path)) or super().classes
 
     def read_labels(self) -> NDArray[np.int64] | None:
         """Read the labels: our column where the header tells of classes; in others NAME-labels.npy beside the file."""

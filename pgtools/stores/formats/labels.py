@@ -2,14 +2,37 @@
 
 from __future__ import annotations
 
+import math
 import os
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pgtools.errors import InputError
 from pgtools.runtime.files import written_aside
+
+# A class number that comes from a file is no larger: what counts classes or images keeps to 32 bits.
+MAX_CLASS = 2**31 - 1
+# A row of more classes than this is wider than most images; two images of class 400,000,000 would take 3.2 GB.
+MAX_ONE_HOT_CLASSES = 65_536
+# One-hot rows of other people may be wider, up to what one row may take in memory.
+MAX_COLUMNS = 1 << 24
+# Of rows that are in memory at once, as they are read and written.
+READ_BYTES = 1 << 24
+
+
+@dataclass(frozen=True)
+class _Array:
+    """What the header of an .npy says, and where its data begin."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    by_columns: bool
+    offset: int
 
 
 def labels_path(path: Path) -> Path:
@@ -29,48 +52,116 @@ def read_labels_file(path: Path, count: int) -> NDArray[np.int64] | None:
     """
     if not path.is_file():
         return None
-    labels = _load(path)
-    if labels.dtype.kind not in "iufb":
-        raise InputError(f"{path} holds {labels.dtype}; expected class numbers or one-hot rows.")
-    if labels.ndim not in (1, 2) or labels.shape[0] != count:
-        raise InputError(f"{path} has shape {labels.shape}; expected ({count},) or ({count}, classes).")
-    if labels.ndim == 2:
-        if not ((labels == 0) | (labels == 1)).all() or not (labels.sum(axis=1) == 1).all():
-            raise InputError(f"{path} holds rows that are not one-hot; pgtools reads one class an image.")
-        labels = labels.argmax(axis=1)
-    numbers: NDArray[np.int64] = labels.astype(np.int64)
-    if not (numbers == labels).all() or numbers.min() < 0:
-        raise InputError(f"{path} has the class number {labels.min()}; expected whole numbers from 0 up.")
-    return numbers
+    array = _header(path)
+    if array.dtype.kind not in "iufb":
+        raise InputError(f"{path} holds {array.dtype}; expected class numbers or one-hot rows.")
+    if len(array.shape) not in (1, 2) or array.shape[0] != count:
+        raise InputError(f"{path} has shape {array.shape}; expected ({count},) or ({count}, classes).")
+    return _numbers(path, array) if len(array.shape) == 1 else _numbers_of_rows(path, array)
 
 
-def one_hot(labels: NDArray[np.int64], classes: int) -> NDArray[np.float32]:
-    """Return one-hot rows, float32 (N, classes), as the authors' data set tools write them."""
-    rows = np.zeros((len(labels), classes), np.float32)
-    rows[np.arange(len(labels)), labels] = 1
-    return rows
+def classes_of_file(path: Path) -> int | None:
+    """Return how many classes a labels file tells: its columns; None for class numbers, and where no file is.
+
+    Raises:
+        InputError: it is no plain .npy.
+    """
+    if not path.is_file():
+        return None
+    shape = _header(path).shape
+    return shape[1] if len(shape) == 2 else None
+
+
+def label_bytes(count: int, classes: int) -> int:
+    """Return about how many bytes `write_labels_file` writes for so many labels."""
+    return count * (4 * classes if classes <= MAX_ONE_HOT_CLASSES else 8)
 
 
 def write_labels_file(path: Path, labels: NDArray[np.int64], classes: int) -> None:
-    """Write one-hot labels, float32 (N, classes), whole or not at all."""
+    """Write labels as an .npy, whole or not at all.
+
+    One-hot rows, float32 (N, classes), as the authors' tools read them; class numbers, int64 (N,), where there are more
+    than 65,536 classes.
+    """
     with written_aside(path) as aside, aside.open("wb") as file:
-        np.save(file, one_hot(labels, classes))
+        if classes <= MAX_ONE_HOT_CLASSES:
+            write_one_hot(file, labels, classes)
+        else:
+            np.save(file, labels.astype(np.int64))
 
 
-def _load(path: Path) -> NDArray[np.generic]:
-    """Load an .npy without pickle, after its announced size was held against the file's."""
+def write_one_hot(file: BinaryIO, labels: NDArray[np.int64], classes: int) -> None:
+    """Write one-hot rows, float32 (N, classes), as an .npy, a few rows at a time."""
+    head = {"descr": "<f4", "fortran_order": False, "shape": (len(labels), classes)}
+    np.lib.format.write_array_header_1_0(file, head)
+    at_once = max(1, READ_BYTES // (4 * classes))
+    for start in range(0, len(labels), at_once):
+        chunk = labels[start : start + at_once]
+        rows = np.zeros((len(chunk), classes), "<f4")
+        rows[np.arange(len(chunk)), chunk] = 1
+        file.write(rows.tobytes())
+
+
+def _header(path: Path) -> _Array:
+    """Return the header of an .npy, after the size that it announces was held against the file's."""
     try:
         with path.open("rb") as file:
             version = np.lib.format.read_magic(file)
             read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-            shape, _, dtype = read(file)
+            shape, by_columns, dtype = read(file)
             left = os.fstat(file.fileno()).st_size - file.tell()
-            if dtype.hasobject or int(np.prod(shape, dtype=object)) * dtype.itemsize != left:
+            if dtype.hasobject or math.prod(shape) * dtype.itemsize != left:
                 raise ValueError(f"{dtype} {shape} in {left} bytes")
-        loaded: NDArray[np.generic] = np.load(path, allow_pickle=False)
+            return _Array(shape, dtype, by_columns, file.tell())
     except Exception as error:  # the header is a Python literal: ValueError, SyntaxError, TokenError, …
         raise InputError(f"{path} is not a plain .npy array ({_first_line(error)}).") from None
-    return loaded
+
+
+def _numbers(path: Path, array: _Array) -> NDArray[np.int64]:
+    (values,) = [block for _, block in _blocks(path, array, 1, array.shape[0])]
+    with np.errstate(invalid="ignore"):
+        numbers: NDArray[np.int64] = values[0].astype(np.int64)
+    wrong = (numbers != values[0]) | (numbers < 0) | (numbers > MAX_CLASS)
+    if wrong.any():
+        found = values[0][wrong][0]
+        raise InputError(f"{path} has the class number {found}; expected whole numbers from 0 to {MAX_CLASS}.")
+    return numbers
+
+
+def _numbers_of_rows(path: Path, array: _Array) -> NDArray[np.int64]:
+    count, columns = array.shape
+    if columns > MAX_COLUMNS:
+        raise InputError(f"{path} has rows of {columns} columns; expected {MAX_COLUMNS} at most.")
+    numbers, ones = np.zeros(count, np.int64), np.zeros(count, np.int64)
+    lines, length = (columns, count) if array.by_columns else (count, columns)
+    plain = True
+    for start, block in _blocks(path, array, lines, length):
+        set_ = block == 1
+        plain = plain and bool((set_ | (block == 0)).all())
+        here = slice(start, start + len(block))
+        if array.by_columns:
+            ones += set_.sum(axis=0)
+            numbers += np.arange(here.start, here.stop) @ set_
+        else:
+            ones[here], numbers[here] = set_.sum(axis=1), set_.argmax(axis=1)
+    if not plain or not (ones == 1).all():
+        raise InputError(f"{path} holds rows that are not one-hot; pgtools reads one class an image.")
+    return numbers
+
+
+def _blocks(path: Path, array: _Array, lines: int, length: int) -> Iterator[tuple[int, NDArray[Any]]]:
+    """Yield (number of the first, some lines of values as they follow one another in the file, (n, length))."""
+    if not length:
+        return
+    at_once = max(1, READ_BYTES // (length * array.dtype.itemsize))
+    with path.open("rb") as file:
+        file.seek(array.offset)
+        for start in range(0, lines, at_once):
+            shape = min(at_once, lines - start), length
+            data = file.read(math.prod(shape) * array.dtype.itemsize)
+            if len(data) < math.prod(shape) * array.dtype.itemsize:
+                raise InputError(f"{path} became shorter while it was read.")
+            yield start, np.frombuffer(data, array.dtype).reshape(shape)
 
 
 def _first_line(error: Exception) -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -16,12 +18,13 @@ from pgtools.runtime.locks import ProcessLock
 from pgtools.stores import layout
 from pgtools.stores.format import Format
 from pgtools.stores.formats.encoded import DecodedImages
-from pgtools.stores.formats.lmdb_pages import NODE, LmdbPages
+from pgtools.stores.formats.lmdb_pages import LmdbPages
 from pgtools.stores.formats.loaded import is_file
 from pgtools.stores.layout import Record
 from pgtools.stores.source import check_index
 
 DATA = "data.mdb"
+TRAINERS_KEY, FIRST_KEYS = re.compile(rb"\d+-\d{5,}"), 3
 # What the authors did to LSUN's images, whose shorter side is 256.
 LSUN_FIT = Fit("centre", 256, "lanczos")
 
@@ -43,8 +46,6 @@ class LsunImages(DecodedImages):
         if not self._pages.entries:
             raise InputError(f"{path} is an empty LMDB.")
         self._size = (path / DATA).stat().st_size
-        if self._pages.entries * NODE.size > self._size:
-            raise InputError(f"{path} is a damaged LMDB: {self._size} bytes do not hold {self._pages.entries} keys.")
 
     def __len__(self) -> int:
         return self._pages.entries
@@ -89,13 +90,22 @@ class LsunImages(DecodedImages):
 
 
 def recognises(path: Path) -> bool:
-    """Return whether `path` is the folder of an LMDB that has not the key `length` of a trainer's store."""
+    """Return whether `path` is the folder of an LMDB that is no trainer's store.
+
+    Such a store has the key `length`; where that is damaged, our header or the form of its first keys tells.
+    """
     if not is_file(path / DATA):
         return False
     try:
-        return LmdbPages(path / DATA, where=str(path)).get(layout.LMDB_LENGTH) is None
+        pages = LmdbPages(path / DATA, where=str(path))
+        if pages.get(layout.LMDB_LENGTH) is not None or pages.get(layout.LMDB_HEADER) is not None:
+            return False
     except InputError:
         return False
+    try:
+        return not any(TRAINERS_KEY.fullmatch(key) for key in islice(pages.keys(), FIRST_KEYS))
+    except InputError:  # whoever opens it tells what is damaged
+        return True
 
 
 FORMAT = Format(

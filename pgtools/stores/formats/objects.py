@@ -16,6 +16,7 @@ from pgtools.imaging.fit import Fit
 from pgtools.imaging.photo import decode
 from pgtools.runtime.locks import ProcessLock
 from pgtools.stores.formats.encoded import DecodedImages
+from pgtools.stores.formats.labels import MAX_CLASS
 from pgtools.stores.layout import Attribute, Record
 from pgtools.stores.source import ImageSource, check_index
 
@@ -247,9 +248,10 @@ def _checked_labels(found: Sequence[Any], count: int, classes: int, name: str) -
             hint="Pass --no-labels; for texts, dataset.class_encode_column('label') makes class numbers.",
         )
     low, high = int(numbers.min()), int(numbers.max())
-    if low < 0 or (classes and high >= classes):
+    largest = classes - 1 if classes else MAX_CLASS
+    if low < 0 or high > largest:
         raise InputError(
-            f"{name} has class numbers from {low} to {high}; expected 0 to {classes - 1 if classes else 'any'}.",
+            f"{name} has class numbers from {low} to {high}; expected 0 to {largest}.",
             hint="-1 stands for no label: leave these images out, or pass --no-labels.",
         )
     return numbers.astype(np.int64)

@@ -74,13 +74,18 @@ class StyleganFolderWriter(StyleganWriter):
 
     def __init__(self, path: Path, plan: Plan) -> None:
         super().__init__(path, plan)
-        exports.new_folder(path, plan, ours=_is_ours, what="a StyleGAN data set")
+        self._folder = exports.NewFolder(path, plan, ours=_is_ours, what="a StyleGAN data set")
 
     def put(self, member: str, data: bytes) -> None:
         """Write one member."""
         file = self.path / member
         file.parent.mkdir(exist_ok=True)
         file.write_bytes(data)
+
+    def finish(self) -> None:
+        """Add `dataset.json`."""
+        super().finish()
+        self._folder.check()
 
 
 def recognises(path: Path) -> bool:

@@ -15,7 +15,7 @@ from pgtools.errors import InputError
 from pgtools.runtime.slices import SlicedFile
 from pgtools.stores.format import Format
 from pgtools.stores.formats import exports
-from pgtools.stores.formats.labels import one_hot, read_labels_file
+from pgtools.stores.formats.labels import MAX_ONE_HOT_CLASSES, classes_of_file, read_labels_file, write_one_hot
 from pgtools.stores.formats.tfexample import (
     FRAME_BYTES,
     HEAD,
@@ -101,14 +101,13 @@ class TfrecordStore(LevelStore):
 
     @property
     def classes(self) -> int | None:
-        """Number of classes: as many as the one-hot labels have columns; None without labels."""
+        """Number of classes: as many as one-hot labels have columns, else the largest and one; None without labels."""
         if self.labels is None:
             return None
-        shape = np.load(self._labels_path, mmap_mode="r", allow_pickle=False).shape
-        return int(shape[1]) if len(shape) == 2 else super().classes
+        return classes_of_file(self._labels_path) or super().classes
 
     def read_labels(self) -> NDArray[np.int64] | None:
-        """Read the labels: one-hot rows in NAME-rxx.labels."""
+        """Read the labels in NAME-rxx.labels: one-hot rows, or class numbers."""
         return read_labels_file(self._labels_path, self._count)
 
     def read_stored(self, indices: Sequence[int], level: int) -> NDArray[np.uint8]:
@@ -136,7 +135,13 @@ class TfrecordWriter(Writer[dict[int, bytes]]):
 
     def __init__(self, path: Path, plan: Plan) -> None:
         super().__init__(path, plan)
-        exports.new_folder(path, plan, ours=_is_ours, what="a folder of TFRecords")
+        if (plan.classes or 0) > MAX_ONE_HOT_CLASSES:
+            raise InputError(
+                f"{plan.stem or path.name}: labels of {plan.classes:,} classes; one-hot rows, as TFRecords have them, "
+                f"take {MAX_ONE_HOT_CLASSES:,} at most.",
+                hint="Pass --no-labels, or write another format.",
+            )
+        self._folder = exports.NewFolder(path, plan, ours=_is_ours, what="a folder of TFRecords")
         self._labels = exports.Labels(plan)
         self._prefix = plan.stem or path.name
         with contextlib.ExitStack() as opening:
@@ -158,7 +163,8 @@ class TfrecordWriter(Writer[dict[int, bytes]]):
         """Add the labels."""
         if (numbers := self._labels.numbers) is not None and self.plan.classes:
             with (self.path / f"{self._prefix}-rxx.labels").open("xb") as file:
-                np.save(file, one_hot(numbers, self.plan.classes))
+                write_one_hot(file, numbers, self.plan.classes)
+        self._folder.check()
 
     def close(self) -> None:
         """Close the files; what they still hold back is written."""
@@ -204,6 +210,8 @@ def _open_level(path: Path, side: int) -> LevelFile:
     Raises:
         InputError: the record is damaged, or the file is not made of records of its length.
     """
+    if not path.is_file():
+        raise InputError(f"{path} is no regular file.", hint="Move it away.")
     file = SlicedFile(path)
     if file.size < FRAME_BYTES:
         raise InputError(f"{path} holds no images.")

@@ -8,6 +8,7 @@ import math
 import os
 import re
 import tarfile
+from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,12 +18,14 @@ from numpy.typing import NDArray
 from pgtools.errors import InputError
 from pgtools.imaging.fit import Fit
 from pgtools.imaging.photo import SUFFIXES
+from pgtools.runtime.locks import ProcessLock
 from pgtools.runtime.slices import SlicedFile
 from pgtools.stores.codecs import encode
 from pgtools.stores.format import Format
 from pgtools.stores.formats import exports
 from pgtools.stores.formats.encoded import EncodedImages
 from pgtools.stores.formats.folder import is_image_name
+from pgtools.stores.formats.labels import MAX_CLASS
 from pgtools.stores.formats.tar import members
 from pgtools.stores.layout import MAX_TEXT_BYTES, Record, checked_attributes
 from pgtools.stores.source import check_index
@@ -31,9 +34,45 @@ from pgtools.stores.writer import Plan, Pyramid, Writer
 # An encoded image larger than this is no image of a data set; a damaged header can announce any size.
 MAX_IMAGE_BYTES = 1 << 28
 SHARD_IMAGES, SHARD_BYTES = 1000, 1 << 28
+# A set may have more shards than a process may open: those that were read last stay open.
+OPEN_SHARDS = 64
 SHARD_FILE = re.compile(r".+-\d{6,}\.tar", re.ASCII)
 # Columns of the index: the image, its class, its JSON.
 IMAGE, CLASS, JSON = range(3)
+
+
+class Shards:
+    """The TAR files of a set, by their numbers, each opened when it is read.
+
+    Args:
+        paths: the files.
+    """
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self.paths = list(paths)
+        self._sizes: dict[int, int] = {}
+        self._open: OrderedDict[int, SlicedFile] = OrderedDict()
+        self._opening = ProcessLock()
+
+    def __getitem__(self, number: int) -> SlicedFile:
+        """Return one file, open for as long as the caller keeps it.
+
+        Raises:
+            InputError: it cannot be opened, or is another than it was.
+        """
+        with self._opening:
+            if number not in self._open:
+                file = SlicedFile(self.paths[number])
+                if file.size != self._sizes.setdefault(number, file.size):
+                    raise InputError(f"{file.path} has changed since it was opened.", hint="Open the set again.")
+                self._open[number] = file
+                if len(self._open) > OPEN_SHARDS:
+                    self._open.popitem(last=False)
+            self._open.move_to_end(number)
+            return self._open[number]
+
+    def __getstate__(self) -> dict[str, object]:
+        return {**self.__dict__, "_open": OrderedDict()}
 
 
 class WebdatasetImages(EncodedImages):
@@ -49,12 +88,12 @@ class WebdatasetImages(EncodedImages):
 
     def __init__(self, path: Path, fit: Fit | None = None) -> None:
         shards = sorted(path.glob("*.tar")) if path.is_dir() else [path]
-        self._shards = [SlicedFile(shard) for shard in shards if shard.is_file()]
+        self._shards = Shards([shard for shard in shards if shard.is_file()])
         names: list[str] = []
         tables = []
-        for shard in self._shards:
-            found, table = _index(shard)
-            names += [f"{shard.path.name}/{name}" if path.is_dir() else name for name in found]
+        for number, shard in enumerate(self._shards.paths):
+            found, table = _index(self._shards[number])
+            names += [f"{shard.name}/{name}" if path.is_dir() else name for name in found]
             tables.append(table)
         if not names:
             raise InputError(f"{path} holds no image files ({', '.join(sorted(SUFFIXES))}).")
@@ -92,8 +131,8 @@ class WebdatasetImages(EncodedImages):
 
     def _class_of(self, index: int) -> int:
         text = (self._part(index, CLASS, MAX_TEXT_BYTES) or b"").strip()
-        if not text.isdigit() or len(text) > 18:
-            raise InputError(f"{self.where(index)}: its .cls is {text[:20]!r}; expected a class number.")
+        if not text.isdigit() or len(text) > 18 or int(text) > MAX_CLASS:
+            raise InputError(f"{self.where(index)}: its .cls is {text[:20]!r}; expected a class number to {MAX_CLASS}.")
         return int(text)
 
     def _record(self, index: int) -> Record:
@@ -117,7 +156,7 @@ class WebdatasetWriter(Writer[bytes]):
 
     def __init__(self, path: Path, plan: Plan) -> None:
         super().__init__(path, plan)
-        exports.new_folder(path, plan, ours=_is_ours, what="a folder of WebDataset shards")
+        self._folder = exports.NewFolder(path, plan, ours=_is_ours, what="a folder of WebDataset shards")
         self._labels, self._count = exports.Labels(plan), 0
         self._shards = self._in_shard = 0
         self._shard: tarfile.TarFile | None = None
@@ -141,20 +180,24 @@ class WebdatasetWriter(Writer[bytes]):
 
     def finish(self) -> None:
         """Write the end of the last shard."""
-        if self._shard:
-            self._shard.close()
+        self._close_shard()
+        self._folder.check()
 
     def close(self) -> None:
         """Close the file."""
         if self._shard and self._shard.fileobj:
             self._shard.fileobj.close()
 
+    def _close_shard(self) -> None:
+        if self._shard:
+            self._shard.close()
+
     def _shard_for(self, size: int) -> tarfile.TarFile:
         """Return the shard that the next image goes into; a new one where the last is full."""
         end = 2 * tarfile.BLOCKSIZE
         if self._shard and self._in_shard < SHARD_IMAGES and self._shard.offset + size + end <= SHARD_BYTES:
             return self._shard
-        self.finish()
+        self._close_shard()
         path = self.path / f"{self.plan.stem or self.path.name}-{self._shards:06d}.tar"
         # TarInfo's own times, owners and modes are 0, "" and 0644: equal images give equal bytes.
         self._shard = tarfile.open(path, "x", format=tarfile.USTAR_FORMAT)  # noqa: SIM115

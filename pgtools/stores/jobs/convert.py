@@ -15,10 +15,12 @@ from numpy.typing import NDArray
 from pgtools.errors import InputError, PgtoolsError, UsageError
 from pgtools.imaging.fit import Fit
 from pgtools.runtime.files import check_free_space, human_bytes
-from pgtools.runtime.progress import track
-from pgtools.stores.format import ALL_SPLITS, Format, Reading
+from pgtools.runtime.progress import bar, track
+from pgtools.stores.format import Format, Reading
+from pgtools.stores.formats.labels import labels_path
+from pgtools.stores.jobs.origin import origin_of
 from pgtools.stores.jobs.select import Selection
-from pgtools.stores.jobs.settings import JPEG_QUALITY, ConvertSettings, SelectionSettings
+from pgtools.stores.jobs.settings import JPEG_QUALITY, ConvertSettings
 from pgtools.stores.opening import FORMATS, open_source
 from pgtools.stores.source import ImageSource
 from pgtools.stores.views import Joined, Lowered, Subset, authors_order
@@ -35,6 +37,9 @@ from pgtools.stores.writing import (
     write_stores,
 )
 
+# Images read at once while looking for damage, and faults told in one message.
+LOOKED_AT_ONCE, TOLD = 32, 3
+
 
 @dataclass(frozen=True)
 class Converted:
@@ -45,12 +50,14 @@ class Converted:
         images: how many images each holds.
         resolution: their side.
         seconds: from the first read to the last rename.
+        skipped: why each image that was left out cannot be read.
     """
 
     outputs: tuple[Output, ...]
     images: int
     resolution: int
     seconds: float
+    skipped: tuple[str, ...] = ()
 
 
 def convert(
@@ -74,24 +81,83 @@ def convert(
     """
     targets = tuple(output(path, settings.to) for path in outputs)
     check_distinct(outputs)
+    _check_options(targets, settings)
     _check_apart(sources, outputs)
     check_outputs(targets, overwrite=overwrite)
     begun = time.monotonic()
     chosen, origin = _chosen(sources, settings)
-    plan = _plan(chosen, origin, settings)
-    _check_space(targets, chosen, plan, settings)
-    items = items_of(chosen, range(len(chosen)), labelled=plan.classes is not None)
-    if settings.grey and chosen.colour != "grey":
-        items = _checked_grey(items, chosen)
-    write_stores(targets, track(items, "Storing", total=plan.count), plan)
-    return Converted(targets, plan.count, plan.resolution, time.monotonic() - begun)
+    skipped: list[str] = []
+    if settings.skip_damaged:
+        good, skipped = _readable(chosen)
+        chosen, origin = Subset(chosen, good), {**origin, "skipped": len(skipped)}
+    try:
+        plan = _plan(chosen, origin, settings)
+        _write(targets, chosen, plan, settings)
+    except InputError as error:
+        raise error if settings.skip_damaged else _all_faults(chosen, error) from None
+    return Converted(targets, plan.count, plan.resolution, time.monotonic() - begun, tuple(skipped))
+
+
+def _write(outputs: Sequence[Output], source: ImageSource, plan: Plan, settings: ConvertSettings) -> None:
+    _check_space(outputs, source, plan, settings)
+    items = items_of(source, range(len(source)), labelled=plan.classes is not None)
+    if settings.grey and source.colour != "grey":
+        items = _checked_grey(items, source)
+    write_stores(outputs, track(items, "Storing", total=plan.count), plan)
+
+
+def _readable(source: ImageSource) -> tuple[list[int], list[str]]:
+    """Return the numbers of the images that can be read, and why each of the others cannot.
+
+    Raises:
+        InputError: none can.
+    """
+    good: list[int] = []
+    faults: list[str] = []
+
+    def look(indices: Sequence[int]) -> None:
+        try:
+            source.read(indices)
+            source.records(indices)
+            good.extend(indices)
+        except InputError as error:
+            if len(indices) == 1:
+                faults.append(error.message)
+                return
+            for index in indices:
+                look([index])
+
+    with bar("Looking for damage", len(source)) as advance:
+        for start in range(0, len(source), LOOKED_AT_ONCE):
+            chunk = range(start, min(start + LOOKED_AT_ONCE, len(source)))
+            look(chunk)
+            advance(len(chunk))
+    if not good:
+        raise InputError(f"{source.name}: no image can be read; the first: {faults[0]}")
+    return good, faults
+
+
+def _all_faults(source: ImageSource, error: InputError) -> InputError:
+    """Return an error that tells of every image that cannot be read, or the error itself if that is all."""
+    try:
+        faults = _readable(source)[1]
+    except InputError as none:
+        return none if len(source) > 1 else error
+    if len(faults) < 2:
+        hint = "; ".join(filter(None, [error.hint.rstrip("."), "--skip-damaged leaves the image out"])) + "."
+        return InputError(error.message, hint=hint) if faults else error
+    told = " ".join(faults[:TOLD]) + (f" And {len(faults) - TOLD} more." if len(faults) > TOLD else "")
+    return InputError(
+        f"{len(faults)} of {len(source)} images of {source.name} cannot be read: {told}",
+        hint="--skip-damaged leaves them out, and names each.",
+    )
 
 
 def bytes_of(path: Path) -> int:
     """Return how many bytes a file takes, or a folder with all that is in it."""
     if not path.is_dir():
         return path.stat().st_size
-    return sum(Path(folder, name).stat().st_size for folder, _, names in os.walk(path) for name in names)
+    return sum(_size(Path(folder, name)) for folder, _, names in os.walk(path) for name in names)
 
 
 def described(path: Path) -> str:
@@ -112,11 +178,9 @@ def format_of(path: Path, name: str | None = None) -> Format | None:
 
 def _chosen(sources: Sequence[Path], settings: ConvertSettings) -> tuple[ImageSource, dict[str, Any]]:
     """Open the sources and return the images to write, in the order to write them, and what the header tells of it."""
-    official = all((found := format_of(path, settings.format)) and found.splits for path in sources)
-    by_attribute = None if official or settings.split == ALL_SPLITS else settings.split
-    selection = Selection(settings, split=by_attribute)
+    selection = Selection(settings)
     fit = Fit(settings.crop, settings.resize, settings.filter)
-    reading = Reading(None if fit == Fit(filter=settings.filter) else fit, settings.split if official else None)
+    reading = Reading(None if fit == Fit(filter=settings.filter) else fit, settings.split)
     opened = [open_source(path, format=settings.format, reading=reading) for path in sources]
     source = opened[0] if len(opened) == 1 else Joined(opened, labelled=settings.labels)
     if settings.level is not None:
@@ -125,20 +189,16 @@ def _chosen(sources: Sequence[Path], settings: ConvertSettings) -> tuple[ImageSo
     if settings.shuffle:
         indices = indices[authors_order(len(indices))]
     whole = len(indices) == len(source) and not settings.shuffle
-    return source if whole else Subset(source, indices.tolist()), _origin(sources, reading, settings)
+    known = (settings.format or (found.name if (found := format_of(path)) else "") for path in sources)
+    origin = origin_of([path.resolve().name for path in sources], list(known), opened, reading, settings)
+    return source if whole else Subset(source, indices.tolist()), origin
 
 
-def _origin(sources: Sequence[Path], reading: Reading, settings: ConvertSettings) -> dict[str, Any]:
-    """What the header tells of where the images come from: names without their folders, and what was not default."""
-    origin: dict[str, Any] = {"name": " + ".join(path.resolve().name for path in sources), "made": "store convert"}
-    formats = [found.name for path in sources if (found := format_of(path, settings.format))]
-    origin["format"] = formats[0] if len(set(formats)) == 1 else formats
-    if reading.fit:
-        origin["fit"] = reading.fit.as_dict()
-    selection = {name: getattr(settings, name) for name in SelectionSettings.__dataclass_fields__}
-    selection = {k: v.name if isinstance(v, Path) else v for k, v in selection.items() if v is not None}
-    told = {"split": settings.split, "level": settings.level, "selection": selection, "shuffle": settings.shuffle}
-    return origin | {name: value for name, value in told.items() if value}
+def _size(file: Path) -> int:
+    try:
+        return file.stat().st_size
+    except OSError:  # a link to nothing is there, and no reason to stop
+        return file.lstat().st_size
 
 
 def _plan(source: ImageSource, origin: dict[str, Any], settings: ConvertSettings) -> Plan:
@@ -155,6 +215,17 @@ def _plan(source: ImageSource, origin: dict[str, Any], settings: ConvertSettings
     )
 
 
+def _check_options(outputs: Sequence[Output], settings: ConvertSettings) -> None:
+    """An option that would do nothing is a misunderstanding."""
+    if settings.codec != "auto" and all(one.format.name != "lmdb" for one in outputs):
+        raise UsageError(
+            f"--codec is for LMDB; {outputs[0].path} is {outputs[0].format.name}, which has one codec.",
+            hint="Leave --codec out, or write NAME.lmdb.",
+        )
+    if settings.filter != "lanczos" and settings.resize is None:
+        raise UsageError(f"--filter {settings.filter} is for --resize, which is not given.")
+
+
 def _check_apart(sources: Sequence[Path], outputs: Sequence[Path]) -> None:
     """What is read must not be replaced, nor grow by what is written."""
     for path in outputs:
@@ -162,6 +233,8 @@ def _check_apart(sources: Sequence[Path], outputs: Sequence[Path]) -> None:
             into, read = path.resolve(), source.resolve()
             if into == read:
                 raise UsageError(f"{path} is the source itself.", hint="Write beside it.")
+            if source.name and into == labels_path(source).resolve():
+                raise UsageError(f"{path} is the labels of the source, {source}.", hint="Name another output.")
             if read in into.parents:
                 raise UsageError(f"{path} lies in the source, {source}.", hint="Write beside it.")
             if into in read.parents:

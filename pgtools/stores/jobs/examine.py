@@ -1,47 +1,33 @@
-"""A source opened for a check: all that is stored of an image, damage included, even where the header is damaged."""
+"""A source opened for a check: its levels, its count and its header as far as they can be told, damaged or not.
+
+A header that can be read tells the levels and the count, and the keys of all images tell them too; where they disagree,
+whatever any of them names is looked at, so that nothing is left out unseen.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-
-import numpy as np
-from numpy.typing import NDArray
 
 from pgtools.errors import InputError
 from pgtools.stores import layout
+from pgtools.stores.codecs import GREY_HEAD, RGB_HEAD
 from pgtools.stores.formats import hdf5, lmdb
 from pgtools.stores.formats.hdf5 import Hdf5Store
 from pgtools.stores.formats.lmdb import LmdbStore
-from pgtools.stores.jobs.salvage import SalvagedStore
-from pgtools.stores.layout import Header, StoredRecord
+from pgtools.stores.jobs.held_labels import Labels, held_labels
+from pgtools.stores.jobs.salvage import SalvagedStore, list_keys
+from pgtools.stores.jobs.stored import Loaded, lmdb_value, load_hdf5, load_lmdb, load_other
+from pgtools.stores.layout import Header
 from pgtools.stores.opening import open_source
 from pgtools.stores.source import ImageSource, LevelStore
 
-# An image at a level as it is stored, or why it cannot be had: encoded bytes (LMDB) or uint8 (C, level, level).
-Stored = bytes | NDArray[np.uint8] | InputError
 UNKNOWN_CONTENT = "0" * 64
-# Images of an LMDB that are asked which levels there are: the first may be the damaged one.
-PROBED = 16
-ALL_LEVELS = tuple(2**r for r in range(13, 1, -1))
-
-
-@dataclass(frozen=True)
-class Loaded:
-    """One image with all that is stored of it; what cannot be read is the error that says so.
-
-    Attributes:
-        index: its number.
-        name: "" where it is not known.
-        record: None where the source keeps none.
-        stored: level → its bytes or pixels.
-    """
-
-    index: int
-    name: str
-    record: StoredRecord | InputError | None
-    stored: dict[int, Stored]
+# A count of more images than this a key is none: each of them would be told as missing.
+PER_KEY = 16
+# In the origin of a store that a repair made of another program's: whose filter made its levels.
+LEVELS_BY, ANOTHER_PROGRAM = "levels_by", "another program"
 
 
 @dataclass
@@ -53,9 +39,11 @@ class Examined:
         path: where it stands.
         count: how many images to look at; other than `len(source)` where a count is wrong.
         levels: those that are stored, largest first.
-        ours: pgtools wrote it, so each image has a record, and the levels are means of the top.
-        trusted: the header is the store's own.
+        ours: pgtools wrote it, so each image has a record.
+        trusted: the header is the store's own, and fits what is there.
+        labels: what can be read of them.
         faults: what is wrong with the whole.
+        walked: every key of an LMDB can be found by its tree.
     """
 
     source: ImageSource
@@ -64,7 +52,9 @@ class Examined:
     levels: tuple[int, ...]
     ours: bool = False
     trusted: bool = True
+    labels: Labels = field(default_factory=Labels)
     faults: list[str] = field(default_factory=list)
+    walked: bool = True
 
     @property
     def header(self) -> Header | None:
@@ -76,13 +66,19 @@ class Examined:
         """Whether the tops are JPEGs."""
         return self.header is not None and self.header.codecs.get(self.levels[0], "").startswith("jpeg")
 
+    @property
+    def by_means(self) -> bool:
+        """Whether the lower levels are means of the top, and not another program's."""
+        told = self.header.origin.get(LEVELS_BY) if self.header else None
+        return self.ours and told != ANOTHER_PROGRAM
+
     def load(self, indices: Sequence[int], levels: Sequence[int]) -> list[Loaded]:
         """Return images as they are stored; damage is in what is returned and not raised."""
         if isinstance(self.source, LmdbStore):
-            return [_from_lmdb(self.source, index, levels) for index in indices]
+            return [load_lmdb(self.source, index, levels) for index in indices]
         if isinstance(self.source, Hdf5Store):
-            return _from_hdf5(self.source, indices, levels)
-        return [_from_source(self.source, index, levels) for index in indices]
+            return load_hdf5(self.source, indices, levels, ours=self.ours)
+        return [load_other(self.source, index, levels) for index in indices]
 
 
 def examine(path: Path, format: str | None = None, *, salvage: bool = False) -> Examined:
@@ -97,27 +93,16 @@ def examine(path: Path, format: str | None = None, *, salvage: bool = False) -> 
         InputError: it cannot be opened, with or without its header.
     """
     try:
-        source, fault = SalvagedStore(path) if salvage else open_source(path, format=format), ""
+        source, fault = SalvagedStore(path, scan=True) if salvage else open_source(path, format=format), ""
     except InputError as error:
         source, fault = _untrusted(path, error), error.message
-    if not isinstance(source, (LmdbStore, Hdf5Store)):
-        stored = sorted(source.stored_levels, reverse=True) if isinstance(source, LevelStore) else [source.resolution]
-        return Examined(source, path, len(source), tuple(stored))
-    levels = _probed(source) if isinstance(source, LmdbStore) else tuple(sorted(source.stored_levels, reverse=True))
-    examined = Examined(source, path, len(source), levels, ours=source.header is not None)
-    if fault:
-        examined.faults.append(fault)
-    elif source.header and source.header.levels != levels:
-        examined.faults.append(f"its header names the levels {source.header.levels}; there are {levels}")
-    elif source.header is None and _has_records(source):
-        examined.faults.append("its header is missing")
     if isinstance(source, LmdbStore):
-        _count_images(examined, source)
-    if examined.faults:
-        examined.ours, examined.trusted = True, False
-        source.header = _presumed(examined, source)
-        examined.ours = _has_records(source)
-    return examined
+        return _lmdb(source, path, fault)
+    if isinstance(source, Hdf5Store):
+        return _hdf5(source, path, fault)
+    levels = sorted(source.stored_levels, reverse=True) if isinstance(source, LevelStore) else [source.resolution]
+    labels = held_labels(source, len(source), None, ours=False, trusted=True)
+    return Examined(source, path, len(source), tuple(levels), labels=labels)
 
 
 def _untrusted(path: Path, error: InputError) -> LmdbStore | Hdf5Store:
@@ -139,191 +124,109 @@ def _without_header(path: Path) -> LmdbStore:
         return SalvagedStore(path)
 
 
-def _probed(store: LmdbStore) -> tuple[int, ...]:
-    """The levels that any of the first images has: a header may name others, and one image may lack some."""
+def _lmdb(store: LmdbStore, path: Path, fault: str) -> Examined:
+    """Examine an LMDB: every key is looked at, O(N)."""
+    listing, _ = list_keys(store.pages, path / lmdb.DATA_FILE)
+    tree = store.fault if isinstance(store, SalvagedStore) else listing.fault
+    told, damage = _told(store)
+    if told is None and not damage and listing.records:
+        damage = "its header is missing"
+    length = _length(store)
+    counts = [] if told is None else [told.count]
+    count = max(listing.count, min(counts if length is None else [*counts, length], default=0))
+    examined = Examined(store, path, count, _all_levels(told, listing.levels), walked=not listing.fault)
+    examined.faults += dict.fromkeys(text for text in (fault, damage, tree) if text)
+    if length is None and "'length'" not in fault:
+        examined.faults.append("its key 'length' is missing or no count")
+    if tree and not counts and length is None:
+        found = f"its tree counts {store.pages.entries} keys, of which {listing.keys} are found"
+        examined.faults.append(f"{found}; nothing tells how many images there were")
+    if length is not None and length != count:
+        examined.faults.append(f"its key 'length' counts {length} images; there are {count}")
+    return _understood(examined, store, told, records=listing.records)
 
-    def has(level: int) -> bool:
-        return any(isinstance(_value(store, level, index), bytes) for index in range(min(PROBED, len(store))))
 
-    return tuple(level for level in ALL_LEVELS if has(level)) or tuple(store.stored_levels)
-
-
-def _count_images(examined: Examined, store: LmdbStore) -> None:
-    """Look for images beyond the count that the store tells, or for those at its end that it does not have."""
-    while isinstance(_value(store, examined.levels[0], examined.count), bytes):
-        examined.count += 1
-    while examined.faults and examined.count > 1 and _is_absent(store, examined.levels, examined.count - 1):
-        examined.count -= 1
-    if examined.count != len(store):
-        examined.faults.append(f"its key 'length' counts {len(store)} images; there are {examined.count}")
+def _hdf5(store: Hdf5Store, path: Path, fault: str) -> Examined:
+    told, damage = _told(store)
+    records = store._columns >= {layout.HDF5_NAMES, layout.HDF5_HASHES}
+    if told is None and not damage and records:
+        damage = "its header is missing"
+    examined = Examined(store, path, len(store), _all_levels(told, tuple(store.stored_levels)))
+    examined.faults += dict.fromkeys(text for text in (fault, damage) if text)
+    return _understood(examined, store, told, records=records)
 
 
-def _is_absent(store: LmdbStore, levels: Sequence[int], index: int) -> bool:
-    keys = [layout.lmdb_record_key(index), *(layout.lmdb_image_key(level, index) for level in levels)]
+def _understood(examined: Examined, store: LmdbStore | Hdf5Store, told: Header | None, *, records: bool) -> Examined:
+    """Decide what of the header to believe, and read the labels by it."""
+    levels, count = examined.levels, examined.count
+    if told and told.levels != levels:
+        examined.faults.append(f"its header names the levels {told.levels}; there are {levels}")
+    examined.ours = told is not None or records
+    examined.trusted = told is not None and (told.levels, told.count) == (levels, count)
+    examined.labels = held_labels(store, count, told, ours=examined.ours, trusted=examined.trusted)
+    store.header = told if examined.trusted else _presumed(examined, store, told) if examined.ours else None
+    return examined
+
+
+def _all_levels(told: Header | None, found: Sequence[int]) -> tuple[int, ...]:
+    return tuple(sorted({*found, *(told.levels if told else ())}, reverse=True))
+
+
+def _length(store: LmdbStore) -> int | None:
+    """The count that the store tells; None if it is missing, or far more than there are keys."""
     try:
-        return all(store.pages.get(key) is None for key in keys)
+        text = store.pages.get(layout.LMDB_LENGTH) or b""
     except InputError:
-        return False
+        return None
+    return int(text) if text.isdigit() and len(text) <= 12 and int(text) <= PER_KEY * store.pages.entries else None
 
 
-def _has_records(store: LmdbStore | Hdf5Store) -> bool:
-    if isinstance(store, LmdbStore):
-        found = [_lmdb_record(store, index) for index in range(min(PROBED, len(store)))]
-        return any(isinstance(record, StoredRecord) for record in found)
-    own = store.header
-    store.header = own or _unknown(store.resolution, len(store))  # without any it is read as other people's files are
-    try:
-        return store.stored_records([0]) is not None
-    except InputError:
-        return True
-    finally:
-        store.header = own
-
-
-def _unknown(resolution: int, count: int) -> Header:
-    return Header(count, (resolution,), UNKNOWN_CONTENT, {resolution: "raw"})
-
-
-def _presumed(examined: Examined, store: LmdbStore | Hdf5Store) -> Header:
-    """Put together what the header would have to say, from the damaged one as far as it goes."""
-    levels = examined.levels
-    told = store.header or _told(store)
-    codecs = told.codecs if told and set(told.codecs) == set(levels) else _codecs(examined, store)
-    origin = told.origin if told else {"name": store.path.resolve().name}
-    header = Header(examined.count, levels, UNKNOWN_CONTENT, codecs, store.colour, None, origin)
-    if told and told.classes is None:
-        return header
-    # As many classes as there can be, so that labels can be read at all.
-    store.header = replace(header, classes=1 << 31)
-    try:
-        labels = stored_labels(examined)
-    except InputError:
-        return replace(header, classes=told.classes if told else None)
-    found = 0 if labels is None else int(labels.max()) + 1
-    return replace(header, classes=max(found, (told.classes or 0) if told else 0) or None)
-
-
-def stored_labels(examined: Examined) -> NDArray[np.int64] | None:
-    """Return the labels of all images that are looked at, int64 (count,); None if there are none.
-
-    Raises:
-        InputError: they are damaged.
-    """
-    source, header = examined.source, examined.header
-    if not isinstance(source, LmdbStore) or header is None or header.classes is None:
-        return source.read_labels()
-    data = source.pages.get(layout.LMDB_LABELS)
-    if data is None or len(data) != 8 * examined.count:
-        held = "are missing" if data is None else f"are {len(data)} bytes; expected {8 * examined.count}"
-        raise InputError(f"its labels {held}")
-    labels = np.frombuffer(data, "<i8").astype(np.int64)
-    if fault := layout.labels_fault(labels.tolist(), header.classes):
-        raise InputError(f"its labels: {fault}")
-    return labels
-
-
-def _told(store: LmdbStore | Hdf5Store) -> Header | None:
-    """The store's own header, if it can be understood and only disagrees with the store."""
+def _told(store: LmdbStore | Hdf5Store) -> tuple[Header | None, str]:
+    """Return the store's own header if it can be read, and what is wrong if it cannot."""
+    if store.header:
+        return store.header, ""
     try:
         if isinstance(store, LmdbStore):
             text = store.pages.get(layout.LMDB_HEADER)
         else:
             with store.reading() as file:
                 text = hdf5.header_text(file)
-        return layout.header_from_json(text, where=store.name) if text else None
-    except InputError:
-        return None
+        return layout.header_from_json(text, where=store.name) if text is not None else None, ""
+    except InputError as error:
+        return None, error.message
 
 
-def _codecs(examined: Examined, store: LmdbStore | Hdf5Store) -> dict[int, str]:
+def _presumed(examined: Examined, store: LmdbStore | Hdf5Store, told: Header | None) -> Header:
+    """Put together what the header would have to say, from the damaged one as far as it goes."""
+    levels, numbers = examined.levels, examined.labels.numbers
+    codecs = told.codecs if told and set(told.codecs) == set(levels) else codecs_of(examined, store)
+    origin = told.origin if told else {"name": store.path.resolve().name}
+    found = 0 if numbers is None else int(numbers.max()) + 1
+    classes = max(found, (told.classes or 0) if told else 0) or None
+    return Header(examined.count, levels, UNKNOWN_CONTENT, codecs, store.colour, classes, origin)
+
+
+def codecs_of(examined: Examined, store: LmdbStore | Hdf5Store) -> dict[int, str]:
+    """Return level → codec of the first image that has it, as `codec_of` tells it."""
     if isinstance(store, Hdf5Store):
         return dict.fromkeys(examined.levels, "raw")
-    return {level: codec_of_level(examined, store, level) for level in examined.levels}
+    codecs = {}
+    for level in examined.levels:
+        values = (lmdb_value(store, level, index) for index in range(examined.count))
+        codecs[level] = codec_of(next((value for value in values if isinstance(value, bytes)), b""))
+    return codecs
 
 
-def codec_of_level(examined: Examined, store: LmdbStore, level: int) -> str:
-    """Return the codec of the first image that is there at a level, by its first bytes.
+def codec_of(data: bytes) -> str:
+    """Return the codec of an encoded image by its first bytes.
 
     Returns:
-        "raw", "png", "webp" (lossless), "jpeg", or "other".
+        "raw", "png", "webp" (lossless), "jpeg" (of unknown quality), or "other".
     """
-    values = (_value(store, level, index) for index in range(examined.count))
-    data = next((value for value in values if isinstance(value, bytes)), b"")
-    if data.startswith((b"P5\n", b"P6\n")):
+    if data.startswith((RGB_HEAD, GREY_HEAD)):
         return "raw"
     if data.startswith(b"\x89PNG"):
         return "png"
     if data[:4] == b"RIFF" and data[8:16] == b"WEBPVP8L":
         return "webp"
     return "jpeg" if data.startswith(b"\xff\xd8") else "other"
-
-
-def _value(store: LmdbStore, level: int, index: int) -> bytes | InputError:
-    try:
-        data = store.pages.get(layout.lmdb_image_key(level, index))
-    except InputError as error:
-        return error
-    return InputError("is missing") if data is None else data
-
-
-def _lmdb_record(store: LmdbStore, index: int) -> StoredRecord | InputError | None:
-    try:
-        return store.stored_record(index)
-    except InputError as error:
-        return error
-
-
-def _from_lmdb(store: LmdbStore, index: int, levels: Sequence[int]) -> Loaded:
-    record = _lmdb_record(store, index)
-    return Loaded(index, _name(record), record, {level: _value(store, level, index) for level in levels})
-
-
-def _from_hdf5(store: Hdf5Store, indices: Sequence[int], levels: Sequence[int]) -> list[Loaded]:
-    """Load a batch with one read a data set; if that fails, image by image."""
-    try:
-        found = store.stored_records(indices)
-        records: Sequence[StoredRecord | None] = [None] * len(indices) if found is None else found
-        pixels = {level: store.stored_pixels(indices, level) for level in levels}
-    except InputError as error:
-        if len(indices) > 1:
-            return [one for index in indices for one in _from_hdf5(store, [index], levels)]
-        return [_one_from_hdf5(store, indices[0], levels, error)]
-    return [
-        Loaded(index, _name(record), record, {level: images[place] for level, images in pixels.items()})
-        for place, (index, record) in enumerate(zip(indices, records, strict=True))
-    ]
-
-
-def _one_from_hdf5(store: Hdf5Store, index: int, levels: Sequence[int], error: InputError) -> Loaded:
-    record: StoredRecord | InputError | None
-    try:
-        records = store.stored_records([index])
-        record = records[0] if records else None
-    except InputError as damage:
-        record = damage
-    stored: dict[int, Stored] = {}
-    for level in levels:
-        try:
-            stored[level] = store.stored_pixels([index], level)[0]
-        except InputError as damage:
-            stored[level] = damage
-    return Loaded(index, _name(record), record, stored)
-
-
-def _from_source(source: ImageSource, index: int, levels: Sequence[int]) -> Loaded:
-    stored: dict[int, Stored] = {}
-    name, record = "", None
-    try:
-        name = source.records([index])[0].name
-    except InputError as damage:
-        record = damage
-    for level in levels:
-        try:
-            stored[level] = source.read([index], level)[0]
-        except InputError as damage:
-            stored[level] = damage
-    return Loaded(index, name, record, stored)
-
-
-def _name(record: StoredRecord | InputError | None) -> str:
-    return record.name if isinstance(record, StoredRecord) else ""

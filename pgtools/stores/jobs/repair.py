@@ -2,38 +2,32 @@
 
 from __future__ import annotations
 
-import itertools
-import re
+import functools
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from pgtools.errors import InputError, OutputError, UsageError
-from pgtools.imaging.pyramid import levels_below, mean_pyramid
-from pgtools.runtime.files import check_free_space, path_lock, remove_stale, written_aside
+from pgtools.runtime.files import check_free_space, check_writable, path_lock, remove_stale, written_aside
 from pgtools.runtime.progress import track
 from pgtools.runtime.workers import map_ahead
 from pgtools.stores import layout
-from pgtools.stores.codecs import LOSSLESS, codec_for, encode
 from pgtools.stores.formats import hdf5, lmdb
-from pgtools.stores.formats.hdf5 import Hdf5Store, Hdf5Writer
-from pgtools.stores.formats.labels import labels_path, read_labels_file
-from pgtools.stores.formats.lmdb import Encoded, LmdbStore, LmdbWriter
+from pgtools.stores.formats.hdf5 import Hdf5Store
+from pgtools.stores.formats.lmdb import LmdbStore
 from pgtools.stores.jobs.convert import bytes_of
-from pgtools.stores.jobs.examine import Examined, Loaded, codec_of_level, examine, stored_labels
+from pgtools.stores.jobs.examine import ANOTHER_PROGRAM, LEVELS_BY, Examined, codecs_of, examine
+from pgtools.stores.jobs.others import Others, others_of
+from pgtools.stores.jobs.rebuild import Hdf5Rebuilder, LmdbRebuilder
+from pgtools.stores.jobs.salvage import ScannedPages, hides_keys
 from pgtools.stores.jobs.settings import VerifySettings
-from pgtools.stores.jobs.verify import Report, check, pixels
-from pgtools.stores.layout import Header, Record, StoredRecord
-from pgtools.stores.source import ImageSource, image_hash
-from pgtools.stores.writer import Ledger, Plan, Pyramid
+from pgtools.stores.jobs.stored import pixels
+from pgtools.stores.jobs.verify import Report, check
+from pgtools.stores.layout import Record
+from pgtools.stores.writer import Plan
 from pgtools.stores.writing import Output, check_outputs, estimated_bytes
-
-OWN_KEYS = re.compile(rb"\d+-\d+|length|pgtools-.*")
 
 
 @dataclass(frozen=True)
@@ -47,6 +41,7 @@ class Repaired:
         rebuilt: how many of the kept ones got levels or records anew.
         labels_lost: the labels could not be saved.
         seconds: what the repair took, without the check before it.
+        keys: of an LMDB, that damage has made of ours or that name no image there is, and which were dropped.
     """
 
     found: Report
@@ -55,14 +50,17 @@ class Repaired:
     rebuilt: int
     labels_lost: bool
     seconds: float
+    keys: tuple[str, ...] = ()
 
 
 def repair(path: Path, settings: VerifySettings) -> Repaired | Report:
     """Check a store and, if it has faults, build it anew from what can be saved.
 
-    Tops are copied byte for byte, never encoded again. Images whose top is missing, does not decode or is not what was
-    stored are dropped; levels, records, count and fingerprint are made anew where they are damaged. The new store is
-    read back before it takes the old one's place.
+    Tops are copied byte for byte, never encoded again, and so is every level that has no fault. Images whose top is
+    missing, does not decode or is not what was stored are dropped; damaged levels, records, count and fingerprint are
+    made anew. A name, a score or a label that has changed stays as it is now: what it was is not known. A file of
+    labels that pgtools did not write or cannot read is left alone. No other pgtools writes the store from the first
+    look to the end; the new store is read back before it takes the old one's place.
 
     Args:
         path: an LMDB or HDF5 store, ours or other people's.
@@ -72,10 +70,20 @@ def repair(path: Path, settings: VerifySettings) -> Repaired | Report:
         What was done, or the report alone if there was nothing to repair.
 
     Raises:
-        InputError: it cannot be opened, or no image can be saved.
+        InputError: it cannot be opened, no image can be saved, or only labels are damaged that are not ours.
         UsageError: it is of a format that is not repaired.
-        OutputError: the new store cannot be written, or the old one holds more than images.
+        OutputError: the new store cannot be written, another pgtools writes it, the old one holds more than images, or
+            labels beside it would no longer fit.
     """
+    if not path.absolute().parent.is_dir():
+        raise InputError(f"{path} does not exist.", hint="Name a store.")
+    check_writable(path, overwrite=True, what="folder" if path.is_dir() else "file")
+    with path_lock(path):
+        remove_stale(path)
+        return _repaired(path, settings)
+
+
+def _repaired(path: Path, settings: VerifySettings) -> Repaired | Report:
     try:
         examined = examine(path, settings.format)
     except InputError as error:
@@ -88,7 +96,7 @@ def repair(path: Path, settings: VerifySettings) -> Repaired | Report:
     report = check(examined, settings)
     if not report.faults:
         return report
-    if isinstance(examined.source, LmdbStore) and not _is_walkable(examined.source):
+    if _is_misled(examined, report):
         # One page of the tree leads to thousands of images, which may all be whole.
         examined = examine(path, salvage=True)
         report = check(examined, settings)
@@ -96,11 +104,14 @@ def repair(path: Path, settings: VerifySettings) -> Repaired | Report:
     kept = [index for index in range(examined.count) if index not in report.lost]
     if not kept:
         raise InputError(f"{path}: no image can be saved; nothing was changed.", hint="Take it from a backup.")
-    labels, labels_lost = _labels(examined)
-    job = _Job(examined, report, kept, labels, _plan(examined, report, kept, labels))
-    _check_output(examined, job.plan)
+    _check_labels(examined, report)
+    others = others_of(examined, drops=bool(report.lost))
+    job = _Job(examined, report, kept, _plan(examined, report, kept), others.carried)
+    _check_output(examined, job.plan, others)
     job.write()
-    return Repaired(report, len(kept), report.lost, job.rebuilt, labels_lost, time.monotonic() - begun)
+    lost = examined.labels.lost and examined.labels.beside is None
+    seconds = time.monotonic() - begun
+    return Repaired(report, len(kept), report.lost, job.rebuilt, lost, seconds, tuple(others.dropped))
 
 
 @dataclass(frozen=True)
@@ -110,103 +121,65 @@ class _Job:
     examined: Examined
     report: Report
     kept: list[int]
-    labels: NDArray[np.int64] | None
     plan: Plan
+    carried: Mapping[bytes, bytes]
 
     @property
     def rebuilt(self) -> int:
         return len(self.report.damaged - self.report.lost.keys())
 
+    @functools.cached_property
+    def faulty(self) -> set[tuple[int, int]]:
+        """(image, level) of the levels that are made anew."""
+        faults = self.report.faults
+        return {(f.image, f.level) for f in faults if f.image is not None and f.level is not None}
+
     def write(self) -> None:
         path = self.examined.path
-        with path_lock(path):
-            remove_stale(path)
-            with written_aside(path) as aside:
-                writer = self._writer(aside)
-                with writer:
-                    built = map_ahead(lambda index: self._build(index, writer), self.kept)
-                    for encoded, record, label in track(built, "Repairing", len(self.kept)):
-                        writer.append(encoded, record, label)
-                _read_back(aside, path)
+        with written_aside(path) as aside:
+            writer = self._writer(aside)
+            with writer:
+                built = map_ahead(lambda index: self._build(index, writer), self.kept)
+                for encoded, record, label in track(built, "Repairing", len(self.kept)):
+                    writer.append(encoded, record, label)
+                if isinstance(writer, LmdbRebuilder):
+                    writer.carry(self.carried)
+            _read_back(aside, path)
+        if self.examined.labels.beside is None:
             writer.stands_at(path)
 
     def _writer(self, aside: Path) -> LmdbRebuilder | Hdf5Rebuilder:
-        store = self.examined.source
+        store, header = self.examined.source, self.examined.header
         if isinstance(store, LmdbStore):
-            return LmdbRebuilder(aside, self.plan, _codecs(self.examined, store))
+            return LmdbRebuilder(aside, self.plan, header.codecs if header else codecs_of(self.examined, store))
         return Hdf5Rebuilder(aside, self.plan)
 
     def _build(self, index: int, writer: LmdbRebuilder | Hdf5Rebuilder) -> tuple[Any, Record, int | None]:
         """Return one image ready to be appended; it is the same as before where it had no fault."""
         (image,) = self.examined.load([index], self.examined.levels)
-        found = image.record
-        record = Record(found.name, found.attributes) if isinstance(found, StoredRecord) else Record(f"{index:08d}")
-        label = None if self.labels is None else int(self.labels[index])
-        top = pixels(image.stored[self.plan.resolution], self.plan.resolution)
-        if isinstance(writer, LmdbRebuilder):
-            whole = self.examined.ours and index not in self.report.damaged
-            return writer.rebuild(image, top, whole=whole), record, label
-        return writer.encode(mean_pyramid(top[: 1 if self.plan.colour == "grey" else 3])), record, label
+        attributes = image.record.attributes if image.record else {}
+        numbers = self.examined.labels.numbers
+        label = None if numbers is None else int(numbers[index])
+        top, stored = self.plan.resolution, image.stored
+        whole = {level: stored[level] for level in stored if level == top or (index, level) not in self.faulty}
+        encoded = writer.rebuild(whole, pixels(stored[top], top))
+        return encoded, Record(image.name or f"{index:08d}", attributes), label
 
 
-class RepairedLedger(Ledger):
-    """A ledger whose header keeps the origin of the store that was repaired."""
-
-    def header(self, codecs: Mapping[int, str]) -> Header:
-        """Return the header: its origin is the old one, and what it lacks."""
-        header = super().header(codecs)
-        return replace(header, origin={**header.origin, **self._plan.origin})
-
-
-class LmdbRebuilder(LmdbWriter):
-    """Writes an LMDB whose tops are given as they were stored.
-
-    Args:
-        path, plan: as for every writer.
-        codecs: level → codec; that of the top is what the tops have.
-    """
-
-    def __init__(self, path: Path, plan: Plan, codecs: dict[int, str]) -> None:
-        super().__init__(path, plan)
-        self._codecs, self._ledger = codecs, RepairedLedger(plan)
-
-    def rebuild(self, image: Loaded, top: NDArray[np.uint8], *, whole: bool) -> Encoded:
-        """Return one image with the old bytes of its top, and of every level if it is whole.
-
-        Args:
-            image: what was stored.
-            top: its top, uint8 (3, R, R).
-            whole: no level is damaged.
-        """
-        old = {level: data for level, data in image.stored.items() if isinstance(data, bytes)}
-        sha256 = image_hash(top)
-        if whole and old.keys() >= set(self.plan.levels):
-            return Encoded({level: old[level] for level in self.plan.levels}, sha256, sha256)
-        pyramid: Pyramid = mean_pyramid(top[: 1 if self.plan.colour == "grey" else 3])
-        lower = {level: encode(pyramid[level], self._codecs[level]) for level in self.plan.levels[1:]}
-        return Encoded({self.plan.resolution: old[self.plan.resolution], **lower}, sha256, sha256)
-
-
-class Hdf5Rebuilder(Hdf5Writer):
-    """Writes an HDF5 store whose header keeps the old origin."""
-
-    def __init__(self, path: Path, plan: Plan) -> None:
-        super().__init__(path, plan)
-        self._ledger = RepairedLedger(plan)
-
-
-def _plan(examined: Examined, report: Report, kept: list[int], labels: NDArray[np.int64] | None) -> Plan:
-    header, colour = examined.header, examined.source.colour
+def _plan(examined: Examined, report: Report, kept: list[int]) -> Plan:
+    header, colour, numbers = examined.header, examined.source.colour, examined.labels.numbers
     if isinstance(examined.source, LmdbStore):
         colour = "grey" if report.grey else "rgb"
     origin = dict(header.origin) if header else {"name": examined.path.resolve().name, "made": "store verify --repair"}
+    if not examined.ours and len(examined.levels) > 1:
+        origin[LEVELS_BY] = ANOTHER_PROGRAM
     before = origin.get("repaired")
     counts = {"dropped": len(report.lost), "rebuilt": len(report.damaged - report.lost.keys())}
     if isinstance(before, dict):  # an earlier repair
         counts = {name: n + (old if type(old := before.get(name)) is int else 0) for name, n in counts.items()}
     classes = None
-    if labels is not None:
-        classes = max(int(labels.max()) + 1, (header.classes if header else examined.source.classes) or 0)
+    if numbers is not None:
+        classes = max(int(numbers.max()) + 1, (header.classes if header else examined.source.classes) or 0)
     return Plan(
         len(kept),
         examined.levels[0],
@@ -217,67 +190,46 @@ def _plan(examined: Examined, report: Report, kept: list[int], labels: NDArray[n
     )
 
 
-def _codecs(examined: Examined, store: LmdbStore) -> dict[int, str]:
-    """The codecs of the new store: what the tops have, and below it what was there, if it is known and lossless."""
-    top = examined.levels[0]
-    header = examined.header
-    told = header.codecs if header else {level: codec_of_level(examined, store, level) for level in examined.levels}
-    auto = {level: codec_for(level, top, "auto", 0) for level in levels_below(top)}
-    lower = {level: told[level] for level in examined.levels[1:] if told[level] in LOSSLESS}
-    return {**auto, **lower, top: told[top]}
+def _check_labels(examined: Examined, report: Report) -> None:
+    """Refuse what would part images from labels beside them that are not pgtools' to change."""
+    beside = examined.labels.beside
+    if beside is None:
+        return
+    if report.lost:
+        raise OutputError(
+            f"{len(report.lost)} images of {examined.path} cannot be saved; its labels would no longer fit.",
+            hint=f"Move {beside.name} away, or take the whole images and labels with `pgtools store subset`.",
+        )
+    if examined.labels.faults and (examined.ours or len(report.faults) == len(examined.labels.faults)):
+        raise InputError(
+            f"{beside} is not what pgtools wrote, and is not repaired: {examined.labels.faults[-1]}",
+            hint=f"Take it from a backup, or move {beside.name} away.",
+        )
 
 
-def _labels(examined: Examined) -> tuple[NDArray[np.int64] | None, bool]:
-    """Return the labels, from beside an HDF5 file if its own are damaged, and whether they are lost."""
-    try:
-        return stored_labels(examined), False
-    except InputError:
-        if isinstance(examined.source, Hdf5Store):
-            try:
-                labels = read_labels_file(labels_path(examined.path), examined.count)
-            except InputError:
-                return None, True
-            return labels, labels is None
-        return None, True
-
-
-def _check_output(examined: Examined, plan: Plan) -> None:
+def _check_output(examined: Examined, plan: Plan, others: Others) -> None:
     """Refuse now what could not be replaced later: what holds more than images, or has no room for a second one."""
     path, format = examined.path, lmdb.FORMAT if isinstance(examined.source, LmdbStore) else hdf5.FORMAT
     check_outputs([Output(path, format)], overwrite=True)
-    if others := _others(examined.source, plan):
+    if others.blocking:
         raise OutputError(
-            f"{path} also holds {', '.join(others)}, which a repaired store would lack; it is not replaced.",
+            f"{path} also holds {', '.join(others.blocking)}, which a repaired store would lack; it is not replaced.",
             hint="`pgtools store convert` or `subset` writes a new store beside it.",
         )
     expected = estimated_bytes(format.name, plan)
     check_free_space(path.absolute().parent, max(expected, bytes_of(path)) if not examined.ours else bytes_of(path))
 
 
-def _others(store: ImageSource, plan: Plan) -> list[str]:
-    """Names of the first few things in a store that are neither images nor pgtools' own."""
-    if isinstance(store, Hdf5Store):
-        own = {*hdf5.COLUMNS, *map(layout.hdf5_dataset, plan.levels), layout.HDF5_HEADER}
-        with store.reading() as file:
-            return sorted({*file, *file.attrs} - own)[:3]
-    return list(itertools.islice(_other_keys(store), 3)) if isinstance(store, LmdbStore) else []
-
-
-def _is_walkable(store: LmdbStore) -> bool:
-    try:
-        return sum(1 for _ in store.pages.keys()) > 0  # noqa: SIM118
-    except InputError:
+def _is_misled(examined: Examined, report: Report) -> bool:
+    """Whether an LMDB's tree does not lead to all that stands on its pages."""
+    store = examined.source
+    if not isinstance(store, LmdbStore) or isinstance(store.pages, ScannedPages):
         return False
-
-
-def _other_keys(store: LmdbStore) -> Iterator[str]:
-    try:
-        keys = store.pages.keys()
-        for key in keys:
-            if not OWN_KEYS.fullmatch(key):
-                yield repr(key.decode("utf-8", "replace"))
-    except InputError:  # what lies on damaged pages cannot be saved, whatever it is
-        return
+    if not examined.walked:
+        return True
+    wanted = {layout.LMDB_LENGTH, layout.LMDB_HEADER, layout.LMDB_LABELS, *map(layout.lmdb_record_key, report.damaged)}
+    wanted |= {layout.lmdb_image_key(level, index) for level in examined.levels for index in report.damaged}
+    return hides_keys(store.pages, wanted)
 
 
 def _read_back(aside: Path, path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Which images of a source are taken: by number, class, score, split and name."""
+"""Which images of a source are taken: by number, class, score and name."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pgtools.stores.source import ImageSource
 
 # A million records at once would take a gigabyte.
 RECORDS_AT_ONCE = 1024
-SCORE, SPLIT = "score", "split"
+SCORE = "score"
 SYNTAX = "0:100,205,300:400:2"
 
 
@@ -25,15 +25,14 @@ class Selection:
 
     Args:
         settings: what to take; every condition that is given has to be met.
-        split: value of the attribute "split"; None for every split.
 
     Raises:
         UsageError: numbers or classes are no numbers.
         InputError: the file of names cannot be read, or is empty.
     """
 
-    def __init__(self, settings: SelectionSettings, *, split: str | None = None) -> None:
-        self.settings, self.split = settings, split
+    def __init__(self, settings: SelectionSettings) -> None:
+        self.settings = settings
         self._parts = [] if settings.indices is None else [_part(text) for text in settings.indices.split(",")]
         self._labels = [] if settings.label is None else [_class_number(text) for text in settings.label.split(",")]
         self._names = None if settings.names is None else _read_names(settings.names)
@@ -61,7 +60,7 @@ class Selection:
         return chosen[:count]
 
     def _needs_records(self) -> bool:
-        wanted = (self.settings.min_score, self.settings.max_score, self.settings.best, self.split, self._names)
+        wanted = (self.settings.min_score, self.settings.max_score, self.settings.best, self._names)
         return any(value is not None for value in wanted)
 
     def _numbered(self, source: ImageSource) -> NDArray[np.int64]:
@@ -91,7 +90,7 @@ class Selection:
             for start in range(0, len(chosen), RECORDS_AT_ONCE):
                 chunk = chosen[start : start + RECORDS_AT_ONCE].tolist()
                 for place, record in enumerate(source.records(chunk), start):
-                    self._note(found, place, record)
+                    self._note(found, place, record, source)
                 advance(len(chunk))
         self._check(found, source)
         kept, low, high = found.fits, self.settings.min_score, self.settings.max_score
@@ -103,16 +102,13 @@ class Selection:
             kept = _best(found.scores, kept, self.settings.best, source)
         return chosen[kept]
 
-    def _note(self, found: _Found, place: int, record: Record) -> None:
-        score, split = record.attributes.get(SCORE), record.attributes.get(SPLIT)
+    def _note(self, found: _Found, place: int, record: Record, source: ImageSource) -> None:
+        score = record.attributes.get(SCORE)
         found.attributes.update(record.attributes)
         found.names.update({record.name} if self._names and record.name in self._names else ())
-        found.splits.update({split} if isinstance(split, str) else ())
         if isinstance(score, (int, float)):
-            found.scores[place] = score
-        found.fits[place] = (self.split is None or split == self.split) and (
-            self._names is None or record.name in self._names
-        )
+            found.scores[place] = _as_float(score, record, source)
+        found.fits[place] = self._names is None or record.name in self._names
 
     def _check(self, found: _Found, source: ImageSource) -> None:
         """Raise InputError for what no image has: a condition on it would take none, without a word."""
@@ -120,25 +116,22 @@ class Selection:
             told = ", ".join(missing[:3]) + (f" and {len(missing) - 3} more" if len(missing) > 3 else "")
             raise InputError(f"{self.settings.names}: {source.name} has no image to choose from that is named {told}.")
         by_score = (self.settings.min_score, self.settings.max_score, self.settings.best) != (None, None, None)
-        wanted = [*([SCORE] if by_score else []), *([SPLIT] if self.split is not None else [])]
-        for name in wanted:
-            if name not in found.attributes:
-                known = ", ".join(sorted(found.attributes)) or "none at all"
-                raise InputError(f"No image of {source.name} has the attribute {name}; there are: {known}.")
-        if self.split is not None and self.split not in found.splits:
-            splits = ", ".join(sorted(found.splits))
-            raise InputError(f"{source.name} has no split {self.split!r}; it has {splits}.")
+        if by_score and SCORE not in found.attributes:
+            known = ", ".join(sorted(found.attributes)) or "none at all"
+            raise InputError(
+                f"No image of {source.name} has the attribute {SCORE}; there are: {known}.",
+                hint="Only builds of pgtools give scores; choose by --indices, --label or --names.",
+            )
 
 
 @dataclass
 class _Found:
-    """What the records say: score (NaN where there is none) and whether name and split fit, image by image."""
+    """What the records say: score (NaN where there is none) and whether the name fits, image by image."""
 
     scores: NDArray[np.float64]
     fits: NDArray[np.bool_]
     attributes: set[str] = field(default_factory=set)
     names: set[str] = field(default_factory=set)
-    splits: set[str] = field(default_factory=set)
 
 
 def _best(scores: NDArray[np.float64], kept: NDArray[np.bool_], count: int, source: ImageSource) -> NDArray[np.bool_]:
@@ -149,6 +142,13 @@ def _best(scores: NDArray[np.float64], kept: NDArray[np.bool_], count: int, sour
     best = np.zeros(len(scores), bool)
     best[places[np.argsort(-scores[places], kind="stable")[:count]]] = True
     return best
+
+
+def _as_float(score: float, record: Record, source: ImageSource) -> float:
+    try:
+        return float(score)
+    except OverflowError:  # JSON's whole numbers have no end
+        raise InputError(f"{source.name}: the score of {record.name} is too large a number to compare.") from None
 
 
 def _too_few(source: ImageSource, what: str, asked: int, option: str, there: int) -> InputError:

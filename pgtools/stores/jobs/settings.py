@@ -23,6 +23,7 @@ class SourceSettings(Settings):
     split: str | None = setting(
         None, help="Only this split: train, test, … or all. A data set's own first split if not given."
     )
+    skip_damaged: bool = setting(False, help="Leave out images that cannot be read, and name them.")
 
 
 @dataclass(frozen=True)

@@ -16,13 +16,12 @@ from pgtools.errors import InputError, UsageError
 from pgtools.imaging.pyramid import mean_pyramid
 from pgtools.runtime.progress import bar
 from pgtools.runtime.workers import map_ahead
-from pgtools.stores.codecs import decode_into
 from pgtools.stores.formats.hdf5 import Hdf5Store
-from pgtools.stores.formats.labels import labels_path, read_labels_file
 from pgtools.stores.formats.lmdb import LmdbStore
-from pgtools.stores.jobs.examine import Examined, Loaded, Stored, examine, stored_labels
+from pgtools.stores.jobs.examine import Examined, examine
 from pgtools.stores.jobs.settings import VerifySettings
-from pgtools.stores.layout import StoredRecord
+from pgtools.stores.jobs.stored import Loaded, Stored, pixels
+from pgtools.stores.layout import StoredRecord, record_check
 from pgtools.stores.source import image_hash
 
 BATCH_BYTES = 16 << 20
@@ -31,6 +30,9 @@ LOSSY_DIFFERENCE = 2
 # Other people's programs make lower levels with other filters: only a larger mean difference is another picture.
 OTHER_PICTURE = 16.0
 CHANGED = "its stored bytes have changed (CRC-32)"
+RECORD_CHANGED = "its record or its label has changed (CRC-32)"
+OTHER_PIXELS = "its pixels are not those that were stored (SHA-256)"
+WRONG_HASH = "its record's SHA-256 is of other pixels, though its stored bytes are those that were stored (CRC-32)"
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,7 @@ class Report:
         grey: every top that could be read has three equal channels; looked at only where a header says so or is
             damaged, else False.
         repairable: it is a store of a format that `repair` takes.
+        notes: what is worth saying and no fault.
     """
 
     images: int
@@ -76,6 +79,7 @@ class Report:
     seconds: float
     grey: bool = False
     repairable: bool = False
+    notes: tuple[str, ...] = ()
 
     @property
     def lost(self) -> dict[int, str]:
@@ -140,7 +144,7 @@ def check(examined: Examined, settings: VerifySettings) -> Report:
                 known, grey = known and one.sha256 is not None, grey and one.grey
                 content.update(bytes.fromhex(one.sha256 or ""))
             advance(len(results))
-    whole = [*examined.faults, *_label_faults(examined)]
+    whole = [*examined.faults, *examined.labels.faults]
     header = examined.header if examined.trusted else None
     if header and known and content.hexdigest() != header.content:
         whole.append("its header's fingerprint is that of other images, or of another order")
@@ -148,7 +152,8 @@ def check(examined: Examined, settings: VerifySettings) -> Report:
         whole.append("its header calls the images grey, and some are not")
     grey = grey and _asks_colour(examined)
     repairable = isinstance(examined.source, (LmdbStore, Hdf5Store))
-    return Report(examined.count, (*map(Fault, whole), *images), time.monotonic() - begun, grey, repairable)
+    faults = (*map(Fault, whole), *images)
+    return Report(examined.count, faults, time.monotonic() - begun, grey, repairable, examined.labels.notes)
 
 
 def _levels(examined: Examined, settings: VerifySettings) -> tuple[int, ...]:
@@ -165,24 +170,13 @@ def _levels(examined: Examined, settings: VerifySettings) -> tuple[int, ...]:
 
 def _has_checksums(examined: Examined) -> bool:
     images = examined.load(range(min(16, examined.count)), examined.levels[-1:])
-    return any(isinstance(image.record, StoredRecord) and image.record.crc32 for image in images)
-
-
-def _label_faults(examined: Examined) -> list[str]:
-    source = examined.source
-    try:
-        labels = stored_labels(examined)
-        if isinstance(source, Hdf5Store) and examined.ours:
-            beside = read_labels_file(labels_path(source.path), len(source))
-            if beside is not None and (labels is None or not np.array_equal(labels, beside)):
-                return [f"{labels_path(source.path).name} beside it has other labels"]
-    except InputError as error:
-        return [error.message]
-    return []
+    return any(image.record and image.record.crc32 for image in images)
 
 
 def _check_stored(image: Loaded, examined: Examined, levels: Sequence[int]) -> Checked:
     """Look only at the checksums of what is stored."""
+    if image.is_absent:
+        return _absent(image)
     faults = _record_faults(image, examined)
     for level in levels:
         stored = image.stored[level]
@@ -190,28 +184,51 @@ def _check_stored(image: Loaded, examined: Examined, levels: Sequence[int]) -> C
             faults.append(_fault(image, level, stored.message))
         elif _is_changed(stored, level, image.record):
             faults.append(_fault(image, level, CHANGED))
-    return Checked(faults, image.record.sha256 if isinstance(image.record, StoredRecord) else None, False)
+    return Checked(faults, image.record.sha256 or None if image.record else None, False)
 
 
 def _check_pixels(image: Loaded, examined: Examined, levels: Sequence[int]) -> Checked:
     """Decode every level; hold the top against its hash and the others against the top's means."""
+    if image.is_absent:
+        return _absent(image)
     faults, top_level = _record_faults(image, examined), levels[0]
-    sha256 = image.record.sha256 if isinstance(image.record, StoredRecord) else None
+    is_whole = not faults
     top, fault = _decoded(image, top_level)
-    if top is not None:
-        found = image_hash(top)
-        if sha256 not in (None, found):
-            top, fault = None, "its pixels are not those that were stored (SHA-256)"
-        elif _is_changed(image.stored[top_level], top_level, image.record):
-            fault = f"{CHANGED}, but not its pixels"
-        sha256 = sha256 or found
+    found = None if top is None else image_hash(top)
+    told = image.record.sha256 or None if image.record else None
+    if top is not None and (what := _top_fault(image, top_level, same=told in (None, found))):
+        fault, top = what, None if what == OTHER_PIXELS else top
     if fault:
         faults.append(_fault(image, top_level, fault, lost=top is None))
     means = {} if top is None else _means(top, levels[1:])
     for level in levels[1:]:
         if what := _level_fault(image, level, means.get(level), examined):
             faults.append(_fault(image, level, what))
+    # What a changed hash was is known by the pixels; what a lossy top was, where decoders differ, by the hash.
+    sha256 = found if fault == WRONG_HASH and not (examined.lossy and is_whole) else told or found
     return Checked(faults, sha256, top is None or not _asks_colour(examined) or _is_grey(top))
+
+
+def _absent(image: Loaded) -> Checked:
+    return Checked([Fault("nothing is stored of it", image.index, lost=True)], None, True)
+
+
+def _top_fault(image: Loaded, level: int, *, same: bool) -> str:
+    """Return what is wrong with a top that decodes; "" if nothing is.
+
+    Of two checksums that disagree one is damaged: bytes that have the CRC-32 of their record are what was stored, and
+    it is the record's hash that has changed, or a decoder.
+
+    Args:
+        image: what is stored.
+        level: the top.
+        same: its pixels have the SHA-256 of the record, or there is none.
+    """
+    known = bool(image.record and level in image.record.crc32)
+    changed = _is_changed(image.stored[level], level, image.record)
+    if same:
+        return f"{CHANGED}, but not its pixels" if changed else ""
+    return WRONG_HASH if known and not changed else OTHER_PIXELS
 
 
 def _means(top: NDArray[np.uint8], levels: Sequence[int]) -> dict[int, NDArray[np.uint8]]:
@@ -235,25 +252,34 @@ def _level_fault(image: Loaded, level: int, expected: NDArray[np.uint8] | None, 
     if found is None or expected is None or np.array_equal(found, expected):
         return fault
     apart = np.abs(found.astype(np.int16) - expected)
-    if examined.ours:
+    if examined.by_means:
         allowed = LOSSY_DIFFERENCE if examined.lossy else 0
         return f"differs from the means of the top by up to {apart.max()}" if apart.max() > allowed else ""
     return "shows another picture than the top" if apart.mean() > OTHER_PICTURE else ""
 
 
 def _record_faults(image: Loaded, examined: Examined) -> list[Fault]:
-    if isinstance(image.record, InputError):
-        return [Fault("its record is damaged", image.index)]
-    return [Fault("its record is missing", image.index)] if examined.ours and image.record is None else []
+    """Return what is wrong with a record, which is whole only together with the image's label."""
+    record, numbers = image.record, examined.labels.numbers
+    if what := examined.labels.restored.get(image.index):
+        return [Fault(what, image.index, image.name)]
+    if image.damage:
+        return [Fault(image.damage, image.index, image.name)]
+    if record is None:
+        return [Fault("its record is missing", image.index)] if examined.ours else []
+    if record.check is None or examined.labels.lost:
+        return []
+    label = None if numbers is None else int(numbers[image.index])
+    return [] if record.check == record_check(record, label) else [Fault(RECORD_CHANGED, image.index, image.name)]
 
 
 def _fault(image: Loaded, level: int, what: str, *, lost: bool = False) -> Fault:
     return Fault(what, image.index, image.name, level, lost)
 
 
-def _is_changed(stored: Stored, level: int, record: StoredRecord | InputError | None) -> bool:
+def _is_changed(stored: Stored, level: int, record: StoredRecord | None) -> bool:
     """Whether stored bytes have another CRC-32 than their record says."""
-    if isinstance(stored, InputError) or not isinstance(record, StoredRecord) or level not in record.crc32:
+    if isinstance(stored, InputError) or record is None or level not in record.crc32:
         return False
     data = stored if isinstance(stored, bytes) else np.ascontiguousarray(stored).data
     return zlib.crc32(data) != record.crc32[level]
@@ -265,21 +291,6 @@ def _decoded(image: Loaded, level: int) -> tuple[NDArray[np.uint8] | None, str]:
         return pixels(image.stored[level], level), ""
     except InputError as error:
         return None, error.message.removeprefix("it: ").removesuffix(".")
-
-
-def pixels(stored: Stored, level: int) -> NDArray[np.uint8]:
-    """Return what is stored of an image at a level as uint8 (3, level, level).
-
-    Raises:
-        InputError: it is missing or does not decode.
-    """
-    if isinstance(stored, InputError):
-        raise stored
-    if isinstance(stored, bytes):
-        out = np.empty((3, level, level), np.uint8)
-        decode_into(stored, out, where="it")
-        return out
-    return stored if len(stored) == 3 else stored.repeat(3, axis=0)
 
 
 def _asks_colour(examined: Examined) -> bool:
