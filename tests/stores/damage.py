@@ -6,7 +6,7 @@ import io
 import json
 import struct
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,19 +41,27 @@ def flip_bit(transaction: Any, key: bytes, place: int, bit: int = 0) -> None:
     transaction.put(key, bytes(data))
 
 
-def others_lmdb(path: Path, images: np.ndarray, sides: Sequence[int], format: str = "PNG") -> None:
-    """Write an LMDB as other people's programs do: levels by another filter, no header, no records."""
-    with (
-        lmdb.open(str(path), lock=False, map_size=1 << 28) as environment,
-        environment.begin(write=True) as transaction,
-    ):
-        transaction.put(b"length", str(len(images)).encode())
-        for i, image in enumerate(images):
-            for side in sides:
-                data = io.BytesIO()
-                picture = Image.fromarray(image.transpose(1, 2, 0)).resize((side, side), Image.Resampling.LANCZOS)
-                picture.save(data, format, quality=95)
-                transaction.put(f"{side}-{i:05d}".encode(), data.getvalue())
+def others_lmdb(
+    path: Path, images: np.ndarray, sides: Sequence[int], format: str = "PNG", without: Collection[bytes] = ()
+) -> None:
+    """Write an LMDB as other people's programs do: levels by another filter, no header, no records.
+
+    Keys in `without` are never written: what is deleted later leaves its pages, from which a salvage brings it back.
+    """
+    entries = {b"length": str(len(images)).encode()}
+    for i, image in enumerate(images):
+        for side in sides:
+            data = io.BytesIO()
+            picture = Image.fromarray(image.transpose(1, 2, 0)).resize((side, side), Image.Resampling.LANCZOS)
+            picture.save(data, format, quality=95)
+            entries[f"{side}-{i:05d}".encode()] = data.getvalue()
+
+    def put(transaction: Any) -> None:
+        for key, value in entries.items():
+            if key not in without:
+                transaction.put(key, value)
+
+    edit_lmdb(path, put)
 
 
 def swap(transaction: Any, *pairs: tuple[bytes, bytes]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from pathlib import Path
 
 import h5py
@@ -14,6 +15,7 @@ from PIL import Image
 
 from pgtools.errors import InputError, OutputError, UsageError
 from pgtools.imaging.pyramid import mean_pyramid
+from pgtools.stores import layout
 from pgtools.stores.formats.lmdb import LmdbWriter
 from pgtools.stores.jobs.repair import Repaired, repair
 from pgtools.stores.jobs.salvage import ScannedPages
@@ -588,15 +590,47 @@ def test_levels_of_another_program_are_made_anew_in_their_own_codec(tmp_path) ->
     assert open_source(tmp_path / "x").header.codecs == {32: "png", 16: "png", 8: "raw", 4: "raw"}
 
 
-@pytest.mark.parametrize("sides", [(16, 8), (16,)])
-def test_images_of_a_lost_page_are_told_as_far_as_anything_tells_of_them(tmp_path, sides: tuple[int, ...]) -> None:
-    """The last tops and the count are gone: lower levels still name the images; without, the tree's own sum is told."""
-    path, images = tmp_path / "x", noise_images(30, 16)
-    others_lmdb(path, images, sides)
-    edit_lmdb(path, lambda t: [t.delete(b"length"), *(t.delete(b"16-%05d" % index) for index in range(26, 29))])
-    at, _ = damage.leaf_of(path, b"16-00029")
-    damage.overwrite(path, at, np.random.default_rng(0).bytes(4096))
+def test_images_that_only_a_lower_level_names_are_dropped_by_name(tmp_path) -> None:
+    """Without a count and without their tops; a page of both was lost."""
+    path = tmp_path / "x"
+    lost = [b"length", *(b"16-%05d" % index for index in range(26, 30))]
+    others_lmdb(path, noise_images(30, 16), (16, 8), without=lost)
     done = repair(path, VerifySettings(repair=True, format="lmdb"))
     assert isinstance(done, Repaired)
-    unnamed = [str(fault) for fault in done.found.faults if "nothing tells how many images" in str(fault)]
-    assert (len(done.dropped) + done.kept == 30) or (len(sides) == 1 and len(unnamed) == 1)
+    assert done.dropped.keys() == {26, 27, 28, 29}
+
+
+def test_where_nothing_names_the_lost_images_the_sum_of_the_keys_is_told(tmp_path) -> None:
+    path, images = tmp_path / "x", noise_images(30, 16)
+    others_lmdb(path, images, (16,), without=[b"length"])
+    at, _ = damage.leaf_of(path, b"16-00029")
+    damage.overwrite(path, at, np.random.default_rng(0).bytes(4096))
+    told = "\n".join(map(str, verify(path, VerifySettings(format="lmdb")).faults))
+    assert re.search(r"its tree counts 30 keys, of which \d+ are found; nothing tells how many images there were", told)
+
+
+def test_a_store_whose_largest_level_is_lost_is_not_made_a_smaller_one(tmp_path) -> None:
+    """Records tell of the top even where every page that named it is cut off, and a smaller store is no repair."""
+    path = store(tmp_path, "a.lmdb")
+    with lmdb.open(str(path), lock=False) as environment, environment.begin(write=True) as transaction:
+        for index in range(len(IMAGES)):
+            transaction.delete(layout.lmdb_image_key(32, index))
+        transaction.delete(layout.LMDB_HEADER)
+    before = (path / "data.mdb").read_bytes()
+    with pytest.raises(InputError, match="no image can be saved; nothing was changed"):
+        repair(path, ALL)
+    assert (path / "data.mdb").read_bytes() == before
+
+
+def test_a_store_that_lost_all_that_tells_of_it_is_not_guessed_at(tmp_path) -> None:
+    (path,) = written(tmp_path, noise_images(9, 64), "a.lmdb")
+    file = path / "data.mdb"
+    whole = file.read_bytes()
+    told = []
+    for share in (0.05, 0.2, 0.4):
+        file.write_bytes(whole[: int(share * len(whole))])
+        with pytest.raises(InputError) as caught:
+            repair(path, ALL)
+        told.append(caught.value.message)
+        assert file.read_bytes() == whole[: int(share * len(whole))]
+    assert any("nobody can tell which level was its top" in message for message in told), told

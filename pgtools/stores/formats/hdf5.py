@@ -63,7 +63,7 @@ class Hdf5Store(LevelStore):
             shapes = {name: file[name].shape for name in self._stored.values()}
             for name in self._stored.values():
                 _check_level(file[name], len_of_top := shapes[self._stored[self.resolution]][0], where=str(path))
-            self._columns = _columns(file, len_of_top)
+            self.columns = _columns(file, len_of_top)
             text = header_text(file) if trusted else None
             size = file.id.get_filesize()
         self._count = int(len_of_top)
@@ -96,7 +96,7 @@ class Hdf5Store(LevelStore):
             return read_labels_file(labels_path(self.path), self._count)
         if self.header.classes is None:
             return None
-        labels = self._column(layout.HDF5_LABELS, range(self._count))
+        labels = self.column(layout.HDF5_LABELS, range(self._count))
         if labels is None or labels.dtype.kind not in "iu":
             raise InputError(f"{self.name}: its labels are damaged.", hint=repair_hint(self.path))
         if fault := layout.labels_fault(labels[:, 0].tolist(), self.header.classes):
@@ -117,16 +117,16 @@ class Hdf5Store(LevelStore):
             InputError: it is damaged.
         """
         wanted = [check_index(i, self) for i in indices]
-        if not self.header or layout.HDF5_NAMES not in self._columns or layout.HDF5_HASHES not in self._columns:
+        if not self.header or layout.HDF5_NAMES not in self.columns or layout.HDF5_HASHES not in self.columns:
             return None
-        columns = {name: self._column(name, wanted) for name in COLUMNS if name in self._columns}
+        columns = {name: self.column(name, wanted) for name in COLUMNS if name in self.columns}
         levels = sorted(self._stored, reverse=True)
         return [_record(columns, levels, place, self.name, index) for place, index in enumerate(wanted)]
 
     def image_hashes(self, indices: Sequence[int]) -> list[str]:
         """Return each image's SHA-256: from the store's column if pgtools wrote it, else by reading the images."""
         wanted = [check_index(i, self) for i in indices]
-        column = self._column(layout.HDF5_HASHES, wanted) if self.header else None
+        column = self.column(layout.HDF5_HASHES, wanted) if self.header else None
         if column is None:
             return super().image_hashes(indices)
         hashes = [_text(value) for value in column[:, 0]]
@@ -140,7 +140,7 @@ class Hdf5Store(LevelStore):
     def read_stored(self, indices: Sequence[int], level: int) -> NDArray[np.uint8]:
         """Return images at a stored level."""
         images: NDArray[np.uint8] = self.stored_pixels(indices, level)
-        if self.header and layout.HDF5_CHECKSUMS in self._columns:
+        if self.header and layout.HDF5_CHECKSUMS in self.columns:
             self._check(images, indices, level)
         return images if images.shape[1] == 3 else images.repeat(3, axis=1)
 
@@ -158,8 +158,9 @@ class Hdf5Store(LevelStore):
                 message = f"{self.name}, image {index} at {level}²: is damaged (its checksum differs)."
                 raise InputError(message, hint=repair_hint(self.path))
 
-    def _column(self, name: str, wanted: Sequence[int]) -> NDArray[Any] | None:
-        return self._take(name, wanted) if name in self._columns else None
+    def column(self, name: str, wanted: Sequence[int]) -> NDArray[Any] | None:
+        """Return rows of one of our columns, in the order of `wanted`; None if the file does not have it."""
+        return self._take(name, wanted) if name in self.columns else None
 
     def _take(self, name: str, wanted: Sequence[int]) -> NDArray[Any]:
         """Return rows of a data set in the order asked for, neighbours at once: h5py's own lists of rows are slow."""

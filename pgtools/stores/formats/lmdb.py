@@ -43,7 +43,7 @@ class LmdbStore(LevelStore):
         self.pages = LmdbPages(path / DATA_FILE, where=str(path))
         length, header = self.pages.get(layout.LMDB_LENGTH), self.pages.get(layout.LMDB_HEADER)
         if length is None:
-            raise InputError(f"{path} is an LMDB without the key 'length'; it is no image store.")
+            raise InputError(f"{path} is an LMDB without the key 'length', which every image store has.")
         self._count = _count(length, where=str(path))
         self.header = layout.header_from_json(header, where=str(path)) if header and trusted else None
         if self.header and self.header.count != self._count:

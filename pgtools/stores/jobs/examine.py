@@ -6,6 +6,7 @@ whatever any of them names is looked at, so that nothing is left out unseen.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +20,7 @@ from pgtools.stores.formats.lmdb import LmdbStore
 from pgtools.stores.jobs.held_labels import Labels, held_labels
 from pgtools.stores.jobs.salvage import SalvagedStore, list_keys
 from pgtools.stores.jobs.stored import Loaded, lmdb_value, load_hdf5, load_lmdb, load_other
-from pgtools.stores.layout import Header
+from pgtools.stores.layout import Header, StoredRecord
 from pgtools.stores.opening import open_source
 from pgtools.stores.source import ImageSource, LevelStore
 
@@ -28,6 +29,8 @@ UNKNOWN_CONTENT = "0" * 64
 PER_KEY = 16
 # In the origin of a store that a repair made of another program's: whose filter made its levels.
 LEVELS_BY, ANOTHER_PROGRAM = "levels_by", "another program"
+# Records that are asked for the levels of a store.
+ASKED_RECORDS = 64
 
 
 @dataclass
@@ -44,6 +47,7 @@ class Examined:
         labels: what can be read of them.
         faults: what is wrong with the whole.
         walked: every key of an LMDB can be found by its tree.
+        headless: keys are lost, and with them header, count and records: what the set was is not known.
     """
 
     source: ImageSource
@@ -55,6 +59,7 @@ class Examined:
     labels: Labels = field(default_factory=Labels)
     faults: list[str] = field(default_factory=list)
     walked: bool = True
+    headless: bool = False
 
     @property
     def header(self) -> Header | None:
@@ -134,11 +139,13 @@ def _lmdb(store: LmdbStore, path: Path, fault: str) -> Examined:
     length = _length(store)
     counts = [] if told is None else [told.count]
     count = max(listing.count, min(counts if length is None else [*counts, length], default=0))
-    examined = Examined(store, path, count, _all_levels(told, listing.levels), walked=not listing.fault)
+    levels = _all_levels(told, (*listing.levels, *_recorded_levels(store, count)))
+    examined = Examined(store, path, count, levels, walked=not listing.fault)
     examined.faults += dict.fromkeys(text for text in (fault, damage, tree) if text)
     if length is None and "'length'" not in fault:
         examined.faults.append("its key 'length' is missing or no count")
     if tree and not counts and length is None:
+        examined.headless = not listing.records
         found = f"its tree counts {store.pages.entries} keys, of which {listing.keys} are found"
         examined.faults.append(f"{found}; nothing tells how many images there were")
     if length is not None and length != count:
@@ -148,7 +155,7 @@ def _lmdb(store: LmdbStore, path: Path, fault: str) -> Examined:
 
 def _hdf5(store: Hdf5Store, path: Path, fault: str) -> Examined:
     told, damage = _told(store)
-    records = store._columns >= {layout.HDF5_NAMES, layout.HDF5_HASHES}
+    records = store.columns >= {layout.HDF5_NAMES, layout.HDF5_HASHES}
     if told is None and not damage and records:
         damage = "its header is missing"
     examined = Examined(store, path, len(store), _all_levels(told, tuple(store.stored_levels)))
@@ -170,6 +177,21 @@ def _understood(examined: Examined, store: LmdbStore | Hdf5Store, told: Header |
 
 def _all_levels(told: Header | None, found: Sequence[int]) -> tuple[int, ...]:
     return tuple(sorted({*found, *(told.levels if told else ())}, reverse=True))
+
+
+def _recorded_levels(store: LmdbStore, count: int) -> set[int]:
+    """Return the levels that most records tell of: the largest is the top even where all of it is lost."""
+    told: list[StoredRecord] = []
+    for index in range(count):
+        try:
+            record = store.stored_record(index)
+        except InputError:
+            continue
+        told += [record] if record and record.crc32 else []
+        if len(told) == ASKED_RECORDS:
+            break
+    named = Counter(level for record in told for level in record.crc32)
+    return {level for level, votes in named.items() if 2 * votes > len(told) and layout.is_level(level)}
 
 
 def _length(store: LmdbStore) -> int | None:

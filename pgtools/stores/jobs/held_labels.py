@@ -111,7 +111,7 @@ def _of_hdf5(store: Hdf5Store, count: int, told: Header | None, classes: int | N
 def _column(store: Hdf5Store, count: int, told: Header | None, classes: int | None) -> tuple[Labels, bool]:
     """Return what the column says, and whether there ought to be one."""
     try:
-        column = store._column(layout.HDF5_LABELS, range(count))
+        column = store.column(layout.HDF5_LABELS, range(count))
     except InputError as error:
         return Labels(faults=(f"its labels are damaged: {error.message}",), lost=True), True
     if column is None and told is None:

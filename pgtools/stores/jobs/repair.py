@@ -100,6 +100,12 @@ def _repaired(path: Path, settings: VerifySettings) -> Repaired | Report:
         # One page of the tree leads to thousands of images, which may all be whole.
         examined = examine(path, salvage=True)
         report = check(examined, settings)
+    if examined.headless:
+        raise InputError(
+            f"{path}: its header, its count and its records are lost, so nobody can tell which level was its top; "
+            "nothing was changed.",
+            hint="Take it from a backup.",
+        )
     begun = time.monotonic()
     kept = [index for index in range(examined.count) if index not in report.lost]
     if not kept:

@@ -187,7 +187,7 @@ def _hdf5_record(store: Hdf5Store, index: int) -> tuple[StoredRecord | None, str
 def hdf5_cell(store: Hdf5Store, column: str, index: int) -> NDArray[Any] | InputError | None:
     """Return one image's row of a column of ours; None if there is no such column, the error if it cannot be read."""
     try:
-        found = store._column(column, [index])
+        found = store.column(column, [index])
     except InputError as error:
         return error
     return None if found is None else np.asarray(found[0])
