@@ -61,14 +61,18 @@ def output(path: Path, format: str | None = None) -> Output:
             hint=f"Name it from the folder above, e.g. {path.resolve().parent / (path.resolve().name or 'NAME')}.",
         )
     written = [known for known in FORMATS if known.writer]
-    if format is None:
-        found = [known for known in written if path.suffix in known.suffixes]
-    else:
+    names = ", ".join(known.name for known in written)
+    if format is not None:
         found = [known for known in written if known.name == format]
+        if not found:
+            raise UsageError(f"The format to write is {format!r}; expected one of {names}.")
+        return Output(path, found[0])
+    found = [known for known in written if path.suffix.lower() in known.suffixes]
     if not found:
         suffixes = ", ".join(f"NAME{suffix}" for known in written for suffix in known.suffixes[:1])
-        names = ", ".join(known.name for known in written)
-        raise UsageError(f"{path}: a store is named by its format: {suffixes}; or pass its format: {names}.")
+        raise UsageError(
+            f"{path}: its name does not tell its format; expected {suffixes}.", hint=f"Or pass --to, one of {names}."
+        )
     return Output(path, found[0])
 
 
@@ -79,7 +83,7 @@ def store_outputs(paths: Sequence[Path]) -> list[Output]:
         UsageError: a path ends in neither .lmdb nor .h5 nor .hdf5, or is named twice.
     """
     for path in paths:
-        if path.suffix not in (".lmdb", ".h5", ".hdf5"):
+        if path.suffix.lower() not in (".lmdb", ".h5", ".hdf5"):
             raise UsageError(f"{path}: a store is named NAME.lmdb or NAME.h5, by the format it is to have.")
     check_distinct(paths)
     return [output(path) for path in paths]

@@ -157,8 +157,8 @@ def test_jpeg_only_when_asked(tmp_path) -> None:
 @pytest.mark.parametrize(
     ("outputs", "chosen", "error", "message"),
     [
-        (["a.xyz"], {}, UsageError, "a store is named by its format"),
-        (["a.lmdb"], {"to": "betamax"}, UsageError, "pass its format"),
+        (["a.xyz"], {}, UsageError, "name does not tell its format"),
+        (["a.lmdb"], {"to": "betamax"}, UsageError, "The format to write is 'betamax'"),
         (["a.lmdb", "a.lmdb"], {}, UsageError, "named twice"),
         (["f/a.lmdb"], {}, UsageError, "lies in the source"),
         (["there.h5"], {}, OutputError, "already exists"),

@@ -254,3 +254,13 @@ def test_labels_count_in_the_estimate() -> None:
         assert rows <= estimated_bytes(format, some) - estimated_bytes(format, plain) <= rows + 16_000
         assert estimated_bytes(format, many) - estimated_bytes(format, plain) <= 16_000
     assert estimated_bytes("lmdb", some) - estimated_bytes("lmdb", plain) <= 16_000
+
+
+def test_the_format_is_told_by_the_suffix_in_any_case_or_by_name(tmp_path) -> None:
+    for name, expected in (("A.H5", "hdf5"), ("a.LMDB", "lmdb"), ("a.hdf5", "hdf5"), ("a.zip", "zip")):
+        assert output(tmp_path / name).format.name == expected
+    assert output(tmp_path / "a.lmdb", "tfrecord").format.name == "tfrecord"
+    with pytest.raises(UsageError, match="The format to write is 'mnist'; expected one of lmdb, hdf5"):
+        output(tmp_path / "a.lmdb", "mnist")
+    with pytest.raises(UsageError, match="name does not tell its format"):
+        output(tmp_path / "a.xyz")
