@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from abc import abstractmethod
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
@@ -33,9 +34,9 @@ class NamedImages(EncodedImages):
         """Read the labels from `dataset.json` where it gives any, else from the first sub-folder."""
         return _labels(self.name, self.members, self.read_description())
 
+    @abstractmethod
     def read_description(self) -> bytes | None:
         """Return the bytes of `dataset.json`, None if it is not there."""
-        raise NotImplementedError
 
     def records(self, indices: Sequence[int]) -> list[Record]:
         """Return the relative paths; bytes in them that are no UTF-8 are spelt out."""
