@@ -21,7 +21,7 @@ from pgtools.imaging.photo import decode
 
 CODECS = ("auto", "raw", "png", "webp", "jpeg")
 LOSSLESS = frozenset({"raw", "png", "webp"})
-# Up to this side reading without decoding is worth its bytes: a quarter of what a 1024² image takes in all.
+# Up to this side reading without decoding is worth its bytes: about a fifth of what a 1024² image takes in all.
 RAW_UP_TO = 256
 # How a raw image begins; the CRC-32 follows in hex, then its size.
 RGB_HEAD, GREY_HEAD = b"P6\n# crc32 ", b"P5\n# crc32 "
