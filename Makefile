@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO := demo
 
-.PHONY: demo test check docs format clean
+.PHONY: demo test check docs restorers format clean
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -28,11 +28,20 @@ check: $(VENV)/.installed
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python docs/commands.py --check
+	$(BIN)/python docs/restorers/report.py --check
 	$(MAKE) test
 
 docs: $(VENV)/.docs-installed
 	$(BIN)/python docs/commands.py
 	$(BIN)/mkdocs build --strict
+
+# Hours: the photographs are gathered, both embedded networks trained anew, measured, and docs/models.md rewritten.
+restorers: $(VENV)/.installed
+	test -d build/photos || $(BIN)/python docs/restorers/collect.py build/photos
+	$(BIN)/pgtools models train-restorer build/photos/train build/dejpeg --task dejpeg --seed 0
+	$(BIN)/pgtools models train-restorer build/photos/train build/sr4 --task sr4 --seed 0
+	$(BIN)/python docs/restorers/report.py build/photos/held-out \
+	  --dejpeg build/dejpeg/dejpeg.safetensors --sr4 build/sr4/sr4.safetensors
 
 format: $(VENV)/.installed
 	$(BIN)/ruff format .

@@ -38,3 +38,18 @@ def jpeg(image: NDArray[np.uint8], quality: int = 90) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, "JPEG", quality=quality)
     return buffer.getvalue()
+
+
+def photo_like(height: int, width: int, seed: int = 0) -> NDArray[np.uint8]:
+    """Coloured detail at every scale, as photographs have it (1/f), with sharp edges; uint8 (height, width, 3)."""
+    rng = np.random.default_rng(seed)
+    total = np.zeros((height, width, 3))
+    for octave in range(1, 7):
+        cells = rng.integers(0, 256, (2**octave + 1, 2**octave + 1, 3), dtype=np.uint8)
+        layer = Image.fromarray(cells).resize((width, height), Image.Resampling.BICUBIC)
+        total += (np.asarray(layer, dtype=np.float64) - 128) / octave
+    rows, columns = np.mgrid[:height, :width]
+    for _ in range(6):
+        y, x, radius = rng.uniform(0, height), rng.uniform(0, width), rng.uniform(5, min(height, width) / 4)
+        total[(rows - y) ** 2 + (columns - x) ** 2 < radius**2] += rng.uniform(-60, 60, 3)
+    return np.clip(np.rint(total + 128), 0, 255).astype(np.uint8)

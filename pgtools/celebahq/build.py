@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,11 +41,14 @@ from pgtools.stores.layout import Record
 from pgtools.stores.writer import Plan
 from pgtools.stores.writing import Item, check_outputs, estimated_bytes, store_outputs, write_stores
 
+if TYPE_CHECKING:  # networks import torch, which a build without them does without
+    from pgtools.restoration.network import ImageNetwork
+
 # Photos a worker does between two entries in the journal.
 CHUNK = 8
 JOURNAL = "journal.sqlite"
 # Raised when the same photo and settings give another crop or score: an interrupted build does not mix the two.
-DEFINITION = 1
+DEFINITION = 2
 # Measured on photographs of faces at 1024².
 PNG_BYTES_PER_BYTE = 0.6
 
@@ -163,11 +166,11 @@ def _load_steps(settings: BuildSettings, photos: PhotoSet, known: dict[str, NDAr
         detector = FaceDetector(settings.detector, _detector_weights(settings, photos, unknown), settings.device)
         detector.load()
     if settings.restore != "none":
-        restore = _network(settings.restore, settings)
+        restore = _network(settings.restore, settings, enlarging=False)
         if restore.scale != 1:
             raise UsageError(f"--restore {settings.restore} enlarges {restore.scale} times; pass it as --superres.")
     if settings.superres != "lanczos":
-        superres = _network(settings.superres, settings)
+        superres = _network(settings.superres, settings, enlarging=True)
         if superres.scale == 1:
             raise UsageError(f"--superres {settings.superres} does not enlarge; pass it as --restore.")
     return Steps(settings.resolution, detector, restore, superres)
@@ -186,11 +189,22 @@ def _detector_weights(settings: BuildSettings, photos: PhotoSet, unknown: int) -
         ) from None
 
 
-def _network(name: str, settings: BuildSettings) -> Any:
-    from pgtools.celebahq.restore import ImageNetwork
+def _network(name: str, settings: BuildSettings, *, enlarging: bool) -> ImageNetwork:
+    from pgtools.restoration.network import ImageNetwork, find_network
 
-    network = ImageNetwork(Path(name), device=settings.device, tile=settings.tile)
-    network.load()
+    network = ImageNetwork(
+        find_network(name, others=["lanczos" if enlarging else "none"], enlarging=enlarging),
+        device=settings.device,
+        tile=settings.tile,
+        batch=settings.batch,
+        precision=settings.precision,
+    )
+    if side := network.load().side:
+        raise UsageError(f"{name} takes only faces of {side}×{side} pixels; photos are of any size.")
+    if network.is_light:
+        # As fast as all cores on one photo, since there is a process a core; and sums are rounded the same way
+        # whatever the number of processes.
+        network.threads = 1
     return network
 
 
@@ -201,8 +215,13 @@ def _decisive(photos: PhotoSet, settings: BuildSettings, steps: Steps) -> dict[s
     annotation = sha256_of(photos.annotation) if photos.annotation and settings.landmarks != "facexlib" else None
     plain = {"resolution": settings.resolution, "keep": settings.keep, "landmarks": settings.landmarks}
     tile = settings.tile if steps.restore or steps.superres else None
+    precisions = {
+        f"{role} precision": network.precision if network else None
+        for role, network in (("restore", steps.restore), ("superres", steps.superres))
+    }
     folder = str(photos.folder.absolute())
-    return {**plain, **hashes, "tile": tile, "annotation": annotation, "folder": folder, "definition": DEFINITION}
+    paths = {"tile": tile, "annotation": annotation, "folder": folder}
+    return {**plain, **hashes, **precisions, **paths, "definition": DEFINITION}
 
 
 def _check_space(outputs: Sequence[Path], crops: Path, photos: PhotoSet, settings: BuildSettings) -> None:
@@ -281,8 +300,14 @@ def _file_state(path: Path) -> list[int]:
 
 
 def _workers(steps: Steps, settings: BuildSettings) -> int:
-    networks = steps.detector or steps.restore or steps.superres
-    return settings.workers or (1 if networks else cpu_count())
+    """One process a core, unless networks would compete for one GPU, or for memory with one another."""
+    networks = [network for network in (steps.restore, steps.superres) if network]
+    if settings.workers or not (networks or steps.detector):
+        return settings.workers or cpu_count()
+    from pgtools.runtime.device import resolve_device
+
+    on_cpu = resolve_device(settings.device).type == "cpu"
+    return cpu_count() if on_cpu and all(network.is_light for network in networks) else 1
 
 
 def _reasons(outcomes: dict[str, Outcome]) -> dict[str, int]:

@@ -14,7 +14,7 @@ from pgtools.errors import InputError
 
 if TYPE_CHECKING:  # networks import torch, which a worker without them does without
     from pgtools.celebahq.landmarks import FaceDetector
-    from pgtools.celebahq.restore import ImageNetwork
+    from pgtools.restoration.network import ImageNetwork
 
 
 @dataclass(frozen=True)

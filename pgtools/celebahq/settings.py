@@ -14,7 +14,7 @@ DETECTORS = {"retinaface-mobile0.25": "mobile0.25", "retinaface-resnet50": "resn
 
 @dataclass(frozen=True)
 class BuildSettings(Settings):
-    """Settings of `pgtools build-celebahq`; everything but `workers` and `device` decides what comes out."""
+    """Settings of `pgtools build-celebahq`; everything but `workers`, `batch` and `device` decides what comes out."""
 
     resolution: int = setting(1024, low=4, high=1024, unit="pixels", help="Side of the crops; a power of two.")
     keep: int | None = setting(None, low=1, help="Keep the best K crops by quality score; all if not given.")
@@ -29,12 +29,24 @@ class BuildSettings(Settings):
     detector_weights: Path | None = setting(
         None, help="The detector's weights file; looked up in the cache if not given."
     )
-    restore: str = setting("none", help="JPEG-artifact removal: none, or a network file that spandrel loads.")
-    superres: str = setting("lanczos", help="Super-resolution: lanczos, or a network file that spandrel loads.")
+    restore: str = setting(
+        "pgtools-dejpeg", help="JPEG-artifact removal: none, or a network by its name or file (scale 1)."
+    )
+    superres: str = setting(
+        "pgtools-sr4", help="Super-resolution: lanczos, or a network by its name or file (it enlarges)."
+    )
     tile: int = setting(
         256, low=32, unit="pixels", help="Networks run in tiles of this side; smaller needs less memory."
     )
-    workers: int | None = setting(None, low=1, help="Processes; one a core if not given, one if a network runs.")
+    batch: int = setting(1, low=1, unit="tiles", help="Tiles that a network gets at once; more can be faster on CUDA.")
+    precision: str = setting(
+        "auto",
+        choices=("auto", "float32", "float16", "bfloat16"),
+        help="What networks compute in: auto is float32 on the CPU, on CUDA the fastest that the network bears.",
+    )
+    workers: int | None = setting(
+        None, low=1, help="Processes; if not given one a core, or one in all where a network runs on CUDA or is large."
+    )
     device: str = setting("auto", help="Where networks run: auto, cpu, cuda or cuda:N.")
 
     def __post_init__(self) -> None:

@@ -92,7 +92,7 @@ def run(words: Sequence[str], *, debug: bool = False) -> int:
     except (KeyboardInterrupt, click.Abort):
         _say(
             "Interrupted.",
-            "Nothing is left half-written. Builds and trainings go on where they stopped; other commands start anew.",
+            "Nothing is left half-written. Builds, trainings and fetches go on where they stopped; others start anew.",
         )
         return 1
     except BrokenPipeError:

@@ -29,10 +29,15 @@ def command(
     stores hold the best, at every level down to 4², and a manifest beside them names every photo. Photos that give
     no crop are skipped and counted. Interrupted, the same command goes on where it stopped.
 
+    JPEG artifacts are removed and small photos enlarged by two networks that come with pgtools; `--restore` and
+    `--superres` name others (`pgtools models list`), or none.
+
     \b
     Examples:
       pgtools build-celebahq celeba/ celeba-hq.lmdb --keep 30000
       pgtools build-celebahq photos/ faces.lmdb faces.h5 --resolution 256 --detector-weights retinaface.pth
+      pgtools build-celebahq celeba/ gan.lmdb --superres realesrgan-x4plus --device cuda --batch 4
+      pgtools build-celebahq celeba/ plain.lmdb --restore none --superres lanczos
     """
     from pgtools.celebahq.build import build
 

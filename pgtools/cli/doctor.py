@@ -75,9 +75,14 @@ def _hardware() -> dict[str, str]:
 
 
 def _weights() -> dict[str, str]:
-    from pgtools.models.weights import cache_folder, registry
+    from pgtools.errors import PgtoolsError
+    from pgtools.models.registry import registry, user_registry
+    from pgtools.models.weights import cache_folder, state_of
 
     found = {"weights in": str(cache_folder())}
-    for model in registry().values():
-        found[model.name] = "present" if (cache_folder() / model.file).is_file() else "missing"
-    return found
+    if user_registry().exists():
+        found["your networks"] = str(user_registry())
+    try:
+        return {**found, **{model.name: state_of(model) for model in registry().values()}}
+    except PgtoolsError as error:  # a report of what is wrong must not stop at the first thing that is
+        return {**found, "registry": error.message}

@@ -23,8 +23,8 @@ def command(fake: Path, chosen: dict[str, Any], weights: Path | None, device: st
     """Print the Inception Score of a set of images; higher is better.
 
     FAKE is a folder, a ZIP, an LMDB or HDF5 store, or a training run. The figure is torch-fidelity's, with
-    its network of 2015-12-05, which is never downloaded. The score says something for images like ImageNet's
-    and CIFAR-10's; for faces, use swd.
+    its network of 2015-12-05 (`pgtools models fetch inception-2015-12-05`). The score says something for images
+    like ImageNet's and CIFAR-10's; for faces, use swd.
 
     \b
     Example:

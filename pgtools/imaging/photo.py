@@ -20,6 +20,20 @@ SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff",
 KINDS = {"JPEG": "JPEG", "PNG": "PNG", "WEBP": "WebP", "BMP": "BMP", "TIFF": "TIFF", "PPM": "PPM"}
 
 
+def photos_in(folder: Path) -> list[Path]:
+    """Return the photographs in a folder and below, in the order of their names.
+
+    Raises:
+        InputError: it is no folder, or holds none.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder} is no folder; expected one of photographs.")
+    found = sorted(file for file in folder.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
+    if not found:
+        raise InputError(f"{folder} holds no photographs ({', '.join(sorted(SUFFIXES))}).")
+    return found
+
+
 def read_photo(path: Path, *, upright: bool = True) -> NDArray[np.uint8]:
     """Return the photo in a file as uint8 RGB (H, W, 3); see `decode`.
 

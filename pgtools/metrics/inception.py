@@ -60,7 +60,7 @@ def load_network(weights: Path, device: torch.device) -> Any:
         first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(
             f"{weights} is not the Inception-v3 state dict of torch-fidelity ({first_line}).",
-            hint=f"`pgtools models list` says where {_MODEL} is offered.",
+            hint=f"`pgtools models fetch {_MODEL}` gets it.",
         ) from None
     return network.to(device)
 

@@ -20,14 +20,15 @@ from torch import Tensor
 
 from pgtools.errors import InputError
 from pgtools.imaging.conventions import is_power_of_two
+from pgtools.imaging.ssim import SIGMA, WINDOW, contrast_term, luminance_term, moments
+from pgtools.imaging.ssim import blur as _blur
+from pgtools.imaging.ssim import gaussian as _gaussian
 from pgtools.runtime.seeds import stream
 from pgtools.stores.source import ImageSource
 
 WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 SMALLEST = 1 << (len(WEIGHTS) - 1)
 MOST_PAIRS = 10_000
-_WINDOW, _SIGMA = 11, 1.5
-_C1, _C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
 
 
 def ms_ssim(a: Tensor, b: Tensor) -> Tensor:
@@ -119,32 +120,9 @@ def standard_error(scores: NDArray[np.float64], pairs: NDArray[np.int64]) -> flo
 
 def _similarity(a: Tensor, b: Tensor, *, with_luminance: bool) -> Tensor:
     """Return SSIM, or its contrast term alone, averaged over pixels and channels: (N, C, H, W) → (N,)."""
-    size = min(_WINDOW, a.shape[-1])
-    blurred = _blur(torch.stack((a, b, a * a + b * b, a * b)), _gaussian(size, size * _SIGMA / _WINDOW))
-    mean_a, mean_b, squares, products = blurred.unbind()
-    means, powers = mean_a * mean_b, mean_a * mean_a + mean_b * mean_b
-    similarity = (2 * (products - means) + _C2) / (squares - powers + _C2)
+    size = min(WINDOW, a.shape[-1])
+    blurred = _blur(moments(a, b), _gaussian(size, size * SIGMA / WINDOW))
+    similarity = contrast_term(blurred)
     if with_luminance:
-        similarity = similarity * (2 * means + _C1) / (powers + _C1)
+        similarity = similarity * luminance_term(blurred)
     return similarity.mean((1, 2, 3))
-
-
-def _gaussian(size: int, sigma: float) -> list[float]:
-    """Return the window along one axis, of sum 1; an even one is centred between its middle pixels."""
-    offsets = np.arange(size) - (size - 1) / 2
-    window = np.exp(-np.square(offsets) / (2 * sigma**2))
-    return [float(value) for value in window / window.sum()]
-
-
-def _blur(images: Tensor, window: list[float]) -> Tensor:
-    """Return the images under the window along both axes, valid pixels only: (…, H, W) → (…, H−n+1, W−n+1).
-
-    A sum of shifted slices is many times faster than torch's float64 convolution.
-    """
-    for axis in (-1, -2):
-        length = images.shape[axis] - len(window) + 1
-        total = images.narrow(axis, 0, length) * window[0]
-        for shift, weight in enumerate(window[1:], start=1):
-            total.add_(images.narrow(axis, shift, length), alpha=weight)
-        images = total
-    return images

@@ -25,7 +25,6 @@ from pgtools.progan.config import TrainSettings
 from pgtools.progan.discriminator import Discriminator
 from pgtools.progan.folder import RunFolder, check_same_data, describe
 from pgtools.progan.generator import Generator
-from pgtools.progan.interrupt import interruptible
 from pgtools.progan.layers import parameter_count
 from pgtools.progan.losses import WganGp
 from pgtools.progan.reals import Reals
@@ -43,6 +42,7 @@ from pgtools.progan.step import (
 )
 from pgtools.runtime.device import resolve_device
 from pgtools.runtime.files import folder_lock
+from pgtools.runtime.interrupt import interruptible
 from pgtools.runtime.progress import bar
 from pgtools.runtime.results import MetricResult
 from pgtools.runtime.seeds import stream

@@ -25,7 +25,9 @@ from pgtools.imaging.photo import read_photo
 from pgtools.stores.opening import open_source
 from tests.pictures import astronaut, jpeg
 
-SMALL = {"resolution": 32, "workers": 1}
+# The job is the same without networks, and faster; tests/celebahq/test_restore.py has them.
+PLAIN = {"restore": "none", "superres": "lanczos"}
+SMALL = {"resolution": 32, "workers": 1, **PLAIN}
 
 
 @pytest.fixture(scope="session")
@@ -58,7 +60,7 @@ def test_faces_become_both_stores_and_a_manifest(faces, tmp_path) -> None:
 
 def test_workers_change_nothing(faces, tmp_path) -> None:
     for workers in (1, 2):
-        build(faces, [tmp_path / f"{workers}.lmdb"], BuildSettings(resolution=32, workers=workers, keep=10))
+        build(faces, [tmp_path / f"{workers}.lmdb"], BuildSettings(resolution=32, workers=workers, keep=10, **PLAIN))
     assert bytes_of(tmp_path / "1.lmdb") == bytes_of(tmp_path / "2.lmdb")
     assert (tmp_path / "1-manifest.csv").read_text() == (tmp_path / "2-manifest.csv").read_text()
 
@@ -152,7 +154,7 @@ def test_an_interrupted_build_goes_on(faces, tmp_path, monkeypatch, keep: int | 
 def test_other_settings_do_not_mix(faces, tmp_path, monkeypatch) -> None:
     interrupted_build(faces, tmp_path / "a.lmdb", BuildSettings(**SMALL), monkeypatch, after=1)
     with pytest.raises(InputError, match="resolution was 32, is 64"):
-        build(faces, [tmp_path / "a.lmdb"], BuildSettings(resolution=64, workers=1))
+        build(faces, [tmp_path / "a.lmdb"], BuildSettings(**{**SMALL, "resolution": 64}))
 
 
 def test_a_photo_that_changed_is_done_again(faces, tmp_path, monkeypatch) -> None:
@@ -341,8 +343,9 @@ def test_a_name_that_is_no_utf8_is_a_name_like_any_other(faces, tmp_path) -> Non
 def test_killed_at_a_random_moment_and_started_again(faces, tmp_path) -> None:
     """SIGKILL up to five times, each at a random moment, then to the end: the same bytes, and nothing left over."""
     (tmp_path / "whole").mkdir()
-    build(faces, [tmp_path / "whole/a.lmdb"], BuildSettings(resolution=256, keep=9, workers=1))
+    build(faces, [tmp_path / "whole/a.lmdb"], BuildSettings(resolution=256, keep=9, workers=1, **PLAIN))
     words = ["build-celebahq", str(faces), str(tmp_path / "a.lmdb"), "--resolution", "256", "--keep", "9"]
+    words += ["--restore", "none", "--superres", "lanczos"]
     command = [sys.executable, "-m", "pgtools", *words, "--workers", "1"]
     moments = random.Random(os.environ.get("PGTOOLS_TEST_SEED"))
     killed = 0
@@ -371,9 +374,9 @@ def test_facexlib_finds_the_annotated_points(shared, tmp_path) -> None:
     for name in sorted((shared / "data/celeba-real/img_celeba").iterdir())[::4]:
         shutil.copy(name, tmp_path / "img_celeba")
     shutil.copy(shared / "data/celeba-real/Anno/list_landmarks_celeba.txt", tmp_path)
-    settings = BuildSettings(resolution=16, landmarks="facexlib", detector_weights=weights)
+    settings = BuildSettings(resolution=16, landmarks="facexlib", detector_weights=weights, **PLAIN)
     result = build(tmp_path, [tmp_path / "a.lmdb"], settings)
-    annotated = build(tmp_path, [tmp_path / "b.lmdb"], BuildSettings(resolution=16, workers=1))
+    annotated = build(tmp_path, [tmp_path / "b.lmdb"], BuildSettings(resolution=16, workers=1, **PLAIN))
     assert result.kept == annotated.kept == 8
     for found, given in zip(manifest(result.manifest), manifest(annotated.manifest), strict=True):
         points = [key for key in given if key.endswith(("_x", "_y")) and not key.startswith("quad")]
@@ -397,7 +400,8 @@ def test_a_photo_without_a_face_is_reported(shared, tmp_path) -> None:
     (tmp_path / "photos/a.jpg").write_bytes(jpeg(astronaut()))
     (tmp_path / "photos/b.jpg").write_bytes(jpeg(np.full((200, 200, 3), 90, np.uint8)))
     weights = shared / "weights/detection_mobilenet0.25_Final.pth"
-    result = build(tmp_path / "photos", [tmp_path / "a.lmdb"], BuildSettings(resolution=64, detector_weights=weights))
+    settings = BuildSettings(resolution=64, detector_weights=weights, **PLAIN)
+    result = build(tmp_path / "photos", [tmp_path / "a.lmdb"], settings)
     assert (result.kept, result.skipped) == (1, {"No face was found": 1})
 
 

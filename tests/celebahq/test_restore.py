@@ -1,103 +1,145 @@
+"""A build with networks: which it takes, how many processes, what it records."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
-import safetensors.torch
 import torch
 
-from pgtools.celebahq.build import build
-from pgtools.celebahq.restore import ImageNetwork
+from pgtools.celebahq.build import _workers, build
+from pgtools.celebahq.process import Steps
 from pgtools.celebahq.settings import BuildSettings
 from pgtools.demo.faces import write_faces
-from pgtools.errors import InputError, UsageError
-from tests.pictures import smooth_images
+from pgtools.errors import InputError, MissingModelError, UsageError
+from pgtools.models.registry import model_named
+from pgtools.models.weights import file_of
+from pgtools.restoration.network import ImageNetwork
+from pgtools.runtime.files import sha256_of
+from pgtools.runtime.workers import cpu_count
+from pgtools.stores.opening import open_source
+from tests.restoration.networks import tiny_compact, tiny_foreign
 
-
-def compact_network(scale: int, seed: int = 0) -> dict[str, torch.Tensor]:
-    """Random weights of Real-ESRGAN's compact architecture with two inner layers: the smallest that spandrel knows."""
-    torch.manual_seed(seed)
-    layers = {"body.0": (8, 3), "body.2": (8, 8), "body.4": (8, 8), "body.6": (3 * scale * scale, 8)}
-    state = {f"{name}.weight": torch.randn((*shape, 3, 3)) * 0.1 for name, shape in layers.items()}
-    state |= {f"{name}.bias": torch.zeros(shape[0]) for name, shape in layers.items()}
-    return state | {f"body.{i}.weight": torch.full((8,), 0.2) for i in (1, 3, 5)}
-
-
-@pytest.fixture
-def weights(tmp_path):
-    def save(scale: int, name: str = "net.pth"):
-        path = tmp_path / name
-        if path.suffix == ".safetensors":
-            safetensors.torch.save_file(compact_network(scale), path)
-        else:
-            torch.save({"params": compact_network(scale)}, path)
-        return path
-
-    return save
-
-
-def picture(height: int, width: int) -> np.ndarray:
-    return np.ascontiguousarray(smooth_images(1, 128)[0].transpose(1, 2, 0)[:height, :width])
-
-
-@pytest.mark.parametrize(("height", "width"), [(1, 1), (7, 33), (100, 64), (65, 128)])
-def test_tiles_do_not_show(weights, height: int, width: int) -> None:
-    path, image = weights(4), picture(height, width)
-    whole, scale = ImageNetwork(path, device="cpu", tile=512)(image)
-    tiled, _ = ImageNetwork(path, device="cpu", tile=32)(image)
-    assert scale == 4
-    assert whole.shape == (4 * height, 4 * width, 3)
-    assert np.abs(whole.astype(int) - tiled).max() <= 1
-
-
-def test_both_kinds_of_file_give_the_same(weights) -> None:
-    image = picture(20, 20)
-    one, _ = ImageNetwork(weights(1), device="cpu", tile=64)(image)
-    two, _ = ImageNetwork(weights(1, "net.safetensors"), device="cpu", tile=64)(image)
-    np.testing.assert_array_equal(one, two)
-
-
-def test_what_is_no_network_is_refused(tmp_path) -> None:
-    path = tmp_path / "w.pth"
-    for content in (b"", b"hello"):
-        path.write_bytes(content)
-        with pytest.raises(InputError, match=r"w\.pth is no network"):
-            ImageNetwork(path, device="cpu", tile=64).load()
-    torch.save({"x": torch.zeros(1)}, path)
-    with pytest.raises(InputError, match=r"w\.pth is no network"):
-        ImageNetwork(path, device="cpu", tile=64).load()
-
-
-def test_a_file_with_code_in_it_is_refused(tmp_path) -> None:
-    class Evil:
-        def __reduce__(self):
-            return (open, (str(tmp_path / "ran"), "w"))
-
-    torch.save({"params": Evil()}, tmp_path / "evil.pth")
-    with pytest.raises(InputError, match="is no network"):
-        ImageNetwork(tmp_path / "evil.pth", device="cpu", tile=64).load()
-    assert not (tmp_path / "ran").exists()
+PLAIN = {"restore": "none", "superres": "lanczos"}
 
 
 @pytest.fixture(scope="module")
-def faces(tmp_path_factory):
+def faces(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("faces") / "celeba"
     write_faces(folder, count=2, seed=5, layout="aligned")
     return folder
 
 
-def test_a_build_runs_the_networks(faces, weights, tmp_path) -> None:
-    restore, superres = weights(1, "restore.pth"), weights(4, "superres.pth")
-    plain = BuildSettings(resolution=256, workers=1)
-    networks = BuildSettings(resolution=256, workers=1, restore=str(restore), superres=str(superres))
-    build(faces, [tmp_path / "plain.lmdb"], plain)
-    build(faces, [tmp_path / "networks.lmdb"], networks)
-    bytes_of = [(tmp_path / name / "data.mdb").read_bytes() for name in ("plain.lmdb", "networks.lmdb")]
-    assert bytes_of[0] != bytes_of[1]
+@pytest.fixture
+def networks(tmp_path) -> dict[str, str]:
+    restore = tiny_compact(tmp_path / "restore.safetensors", 1, unshuffle=2)
+    superres = tiny_compact(tmp_path / "superres.safetensors", 4)
+    return {"restore": str(restore), "superres": str(superres)}
 
 
-def test_a_network_in_the_wrong_place_is_told_before_the_first_photo(faces, weights, tmp_path) -> None:
+def settings(**how: object) -> BuildSettings:
+    return BuildSettings(**{"resolution": 256, "workers": 1, **how})  # type: ignore[arg-type]
+
+
+def bytes_of(store: Path) -> bytes:
+    return (store / "data.mdb").read_bytes()
+
+
+def crops(store: Path) -> np.ndarray:
+    source = open_source(store)
+    return source.read(range(len(source)), 256)
+
+
+def test_each_network_shows_in_the_crops(faces, networks, tmp_path) -> None:
+    chosen = {"plain": PLAIN, "restored": {**PLAIN, "restore": networks["restore"]}}
+    chosen |= {"enlarged": {**PLAIN, "superres": networks["superres"]}, "both": networks}
+    for name, which in chosen.items():
+        build(faces, [tmp_path / f"{name}.lmdb"], settings(**which))
+    found = [crops(tmp_path / f"{name}.lmdb") for name in chosen]
+    for i, one in enumerate(found):
+        assert all((one != other).any() for other in found[:i])
+        assert np.abs(one.astype(int) - found[0]).mean() < 30, "still the same faces"
+
+
+def test_workers_and_batches_change_nothing(faces, networks, tmp_path) -> None:
+    for name, how in (("one", {}), ("two", {"workers": 2}), ("batch", {"batch": 3})):
+        build(faces, [tmp_path / f"{name}.lmdb"], settings(**networks, tile=64, **how))
+    assert bytes_of(tmp_path / "one.lmdb") == bytes_of(tmp_path / "two.lmdb")
+    difference = np.abs(crops(tmp_path / "one.lmdb").astype(int) - crops(tmp_path / "batch.lmdb"))
+    assert difference.max() <= 2 and difference.mean() < 0.01
+
+
+def test_a_store_names_the_networks_that_made_it(faces, networks, tmp_path) -> None:
+    build(faces, [tmp_path / "a.h5"], settings(**networks, precision="bfloat16", tile=64))
+    origin = open_source(tmp_path / "a.h5").header.origin
+    for role in ("restore", "superres"):
+        assert origin[role] == sha256_of(Path(networks[role]))
+        assert origin[f"{role} precision"] == "bfloat16"
+    assert origin["tile"] == 64
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [({"precision": "bfloat16"}, "precision was float32, is bfloat16"), ({"tile": 64}, "tile was 256, is 64")],
+)
+def test_an_interrupted_build_does_not_mix(faces, networks, tmp_path, monkeypatch, changed, told: str) -> None:
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("pgtools.celebahq.build.write_stores", stop)
+        build(faces, [tmp_path / "a.lmdb"], settings(**networks))
+    with pytest.raises(InputError, match=told):
+        build(faces, [tmp_path / "a.lmdb"], settings(**networks, **changed))
+    assert build(faces, [tmp_path / "a.lmdb"], settings(**networks, batch=2)).resumed == 2
+
+
+def test_a_network_in_the_wrong_place_is_told_before_the_first_photo(faces, networks, tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("PGTOOLS_CACHE", str(tmp_path / "cache"))
+    out = [tmp_path / "a.lmdb"]
     with pytest.raises(UsageError, match="enlarges 4 times"):
-        build(faces, [tmp_path / "a.lmdb"], BuildSettings(restore=str(weights(4))))
+        build(faces, out, settings(**{**PLAIN, "restore": networks["superres"]}))
     with pytest.raises(UsageError, match="does not enlarge"):
-        build(faces, [tmp_path / "a.lmdb"], BuildSettings(superres=str(weights(1))))
-    with pytest.raises(InputError, match="is no network"):
-        build(faces, [tmp_path / "a.lmdb"], BuildSettings(superres="nonsense"))
+        build(faces, out, settings(**{**PLAIN, "superres": networks["restore"]}))
+    with pytest.raises(UsageError, match="'nonsense' is no network; expected none, pgtools-dejpeg"):
+        build(faces, out, settings(**{**PLAIN, "restore": "nonsense"}))
+    with pytest.raises(UsageError, match="'nonsense' is no network; expected lanczos, pgtools-sr4"):
+        build(faces, out, settings(**{**PLAIN, "superres": "nonsense"}))
+    with pytest.raises(MissingModelError) as caught:
+        build(faces, out, settings(**{**PLAIN, "restore": "fbcnn-color"}))
+    assert "pgtools models fetch fbcnn-color" in caught.value.hint
+    with pytest.raises(UsageError, match="float16 needs CUDA"):
+        build(faces, out, settings(**networks, precision="float16", device="cpu"))
+    monkeypatch.setattr("spandrel.ImageModelDescriptor.purpose", "FaceSR")
+    face = str(tiny_foreign(tmp_path / "face.pth", 1))
+    with pytest.raises(UsageError, match="takes only faces of 512×512 pixels"):
+        build(faces, out, settings(**{**PLAIN, "restore": face}))
     assert list(tmp_path.glob("a.lmdb*")) == []
+
+
+def test_one_process_a_core_but_not_on_one_gpu_nor_for_large_networks(networks, tmp_path, monkeypatch) -> None:
+    """Measured on two cores with other work on them: two processes of one thread did 4 times as much as one of two."""
+    light, heavy = ImageNetwork(Path(networks["restore"])), ImageNetwork(tiny_foreign(tmp_path / "net.pth"))
+    on_cpu = BuildSettings(device="cpu")
+    assert _workers(Steps(64), on_cpu) == _workers(Steps(64, restore=light, superres=light), on_cpu) == cpu_count()
+    assert _workers(Steps(64, restore=light, superres=heavy), on_cpu) == 1
+    assert _workers(Steps(64, superres=heavy), BuildSettings(device="cpu", workers=3)) == 3
+    monkeypatch.setattr("pgtools.runtime.device.resolve_device", lambda name: torch.device("cuda"))
+    assert _workers(Steps(64, restore=light), BuildSettings()) == 1
+    assert _workers(Steps(64), BuildSettings()) == cpu_count()
+
+
+@pytest.mark.skipif(
+    not all(file_of(model_named(name)).is_file() for name in ("pgtools-dejpeg", "pgtools-sr4")),
+    reason="this tree lacks the embedded networks",
+)
+def test_the_embedded_networks_are_the_default(faces, tmp_path, pgtools, monkeypatch) -> None:
+    monkeypatch.setenv("PGTOOLS_CACHE", str(tmp_path / "empty"))
+    built = pgtools("build-celebahq", faces, tmp_path / "a.h5", "--resolution", 256, "--json")
+    assert json.loads(built.out)["kept"] == 2
+    assert "pgtools-dejpeg" in built.err and "pgtools-sr4" in built.err
+    origin = open_source(tmp_path / "a.h5").header.origin
+    assert origin["restore"] == sha256_of(file_of(model_named("pgtools-dejpeg")))
+    assert origin["superres"] == sha256_of(file_of(model_named("pgtools-sr4")))

@@ -113,17 +113,6 @@ def test_a_run_is_not_written_into_its_own_images(pgtools, tmp_path) -> None:
     assert not (tmp_path / "run").exists()
 
 
-def test_models_list(pgtools, tmp_path, monkeypatch) -> None:
-    monkeypatch.setenv("PGTOOLS_CACHE", str(tmp_path))
-    (tmp_path / "detection_Resnet50_Final.pth").write_bytes(b"")
-    listed = {model["name"]: model for model in json.loads(pgtools("models", "list", "--json").out)}
-    assert listed["retinaface-resnet50"]["present"]
-    assert not listed["inception-2015-12-05"]["present"]
-    told = pgtools("models", "list")
-    assert "retinaface-mobile0.25" in told.out
-    assert str(tmp_path) in told.err
-
-
 def test_doctor(pgtools) -> None:
     facts = json.loads(pgtools("doctor", "--json").out)
     assert facts["pgtools"] == __version__

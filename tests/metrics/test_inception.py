@@ -122,5 +122,5 @@ def test_other_files_are_refused_and_not_run(kind: str, tmp_path: Path):
         path.write_bytes(pickle.dumps(Trap(sprung), protocol=2) if kind == "pickle" else b"not weights")
     with pytest.raises(InputError, match="is not the Inception-v3 state dict") as caught:
         load_network(path, CPU)
-    assert caught.value.hint.startswith("`pgtools models list` says")
+    assert caught.value.hint.startswith("`pgtools models fetch inception")
     assert not sprung.exists()

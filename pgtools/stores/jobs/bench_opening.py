@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import re
 import time
 import tracemalloc
 from collections.abc import Sequence
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 
 from pgtools.errors import InputError
 from pgtools.runtime.files import check_free_space, remove
+from pgtools.runtime.memory import highest_resident, resident_from_here
 from pgtools.runtime.progress import track
 from pgtools.runtime.seeds import stream
 from pgtools.stores.formats.lmdb import DATA_FILE, LmdbStore
@@ -90,7 +90,7 @@ def _bench_one(images: Sequence[NDArray[np.uint8]], count: int, path: Path) -> O
 
 
 def _timed(path: Path) -> tuple[int | None, float, float]:
-    before = _resident_from_here()
+    before = resident_from_here()
     begun = time.perf_counter()
     store = LmdbStore(path)
     opened = [time.perf_counter() - begun]
@@ -99,7 +99,7 @@ def _timed(path: Path) -> tuple[int | None, float, float]:
     for index in order:
         store.read([index])
     read = (time.perf_counter() - begun) / len(order)
-    after = _highest_resident() if before is not None else None
+    after = highest_resident() if before is not None else None
     for _ in range(OPENED - 1):
         begun = time.perf_counter()
         LmdbStore(path)
@@ -119,21 +119,3 @@ def _traced(path: Path) -> int:
 def _order(store: LmdbStore) -> list[int]:
     order: list[int] = stream(0, "bench-opening").integers(0, len(store), READ).tolist()
     return order
-
-
-def _resident_from_here() -> int | None:
-    """Let the highest resident memory count from now on, and return it; None where the system has no such thing.
-
-    `ru_maxrss` will not do: it cannot be set back from what imports took for a moment, and a spawned process starts
-    with its parent's.
-    """
-    try:
-        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-    except OSError:
-        return None
-    return _highest_resident()
-
-
-def _highest_resident() -> int | None:
-    found = re.search(r"^VmHWM:\s+(\d+) kB$", Path("/proc/self/status").read_text("ascii", "replace"), re.MULTILINE)
-    return int(found[1]) * 1024 if found else None

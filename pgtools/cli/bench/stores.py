@@ -1,4 +1,4 @@
-"""`pgtools bench`: how fast pgtools is on this machine."""
+"""`pgtools bench stores`: how fast every format is written, read and checked."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import click
 
 from pgtools.cli._options import OUTPUT, SOURCE, json_option, overwrite_option
 from pgtools.cli._output import print_json, print_table, say
+from pgtools.cli.bench._faces import drawn_face
 from pgtools.errors import UsageError
 
 if TYPE_CHECKING:
@@ -35,17 +36,7 @@ NOTE = (
 )
 
 
-@click.group(name="bench", short_help="How fast pgtools is on this machine.")
-def command() -> None:
-    """Measure pgtools on this machine.
-
-    \b
-    Example:
-      pgtools bench stores
-    """
-
-
-@command.command(short_help="Write, read and check every format of stores.")
+@click.command(name="stores", short_help="Write, read and check every format of stores.")
 @click.option("--sides", default="128,1024", show_default=True, help="Sides of the images, powers of two.")
 @click.option("--count", type=click.IntRange(2), help="Images a side.  [default: as many as fit 192 MiB, 32 to 1000]")
 @click.option("--images", "source", type=SOURCE, help="Images to take, at least as large; drawn faces if not given.")
@@ -59,7 +50,7 @@ def command() -> None:
 @click.option("--out", type=OUTPUT, metavar="FILE.md", help="Also write the tables as Markdown.")
 @overwrite_option
 @json_option
-def stores(
+def command(
     sides: str,
     count: int | None,
     source: Path | None,
@@ -136,18 +127,10 @@ def _images(source: Path | None, side: int, count: int | None) -> Iterator[NDArr
 
 
 def _drawn(side: int, index: int) -> NDArray[np.uint8]:
-    """Return a drawn face, uint8 (3, side, side), with a photograph's blur and grain."""
+    """Return a drawn face, uint8 (3, side, side)."""
     import numpy as np
 
-    from pgtools.demo.faces import compose
-    from pgtools.demo.people import sample_person, sample_pose, sample_shot
-    from pgtools.runtime.seeds import stream
-
-    rng = stream(0, "bench-faces", index)
-    person, pose = sample_person(rng), sample_pose(rng, side, side, aligned=False)
-    return np.ascontiguousarray(
-        compose(person, pose, sample_shot(rng, pose.unit), side, side, rng).image.transpose(2, 0, 1)
-    )
+    return np.ascontiguousarray(drawn_face(side, side, index).transpose(2, 0, 1))
 
 
 def _facts(source: Path | None) -> dict[str, Any]:

@@ -1,0 +1,25 @@
+"""`pgtools bench`: how fast pgtools is on this machine. One file a command."""
+
+from __future__ import annotations
+
+import click
+
+from pgtools.cli._lazy import LazyCommands, OrderedGroup
+
+COMMANDS = ("stores", "restore")
+
+
+@click.group(
+    cls=OrderedGroup,
+    name="bench",
+    commands=LazyCommands(__name__, COMMANDS),
+    short_help="How fast pgtools is on this machine.",
+)
+def command() -> None:
+    """Measure pgtools on this machine.
+
+    \b
+    Examples:
+      pgtools bench stores
+      pgtools bench restore
+    """

@@ -1,0 +1,280 @@
+"""Training a compact restorer: photographs in, a run folder out, in as many sittings as it takes.
+
+Every patch is named by the seed and its number, and everything else that decides a step is in the checkpoint, so a
+run stopped anywhere goes on as if it had not been (bit for bit on one CPU with the same number of threads).
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import math
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pgtools import __version__
+from pgtools.errors import PgtoolsError
+from pgtools.imaging.photo import photos_in
+from pgtools.restoration.compact import CompactNetwork, Shape, parameter_count, write_compact
+from pgtools.restoration.training.patches import Image8, Pair, draw_pair, load_pool
+from pgtools.restoration.training.run import RestorerRun
+from pgtools.restoration.training.settings import SCALE, UNSHUFFLE, RestorerSettings
+from pgtools.restoration.training.validation import choose, validate
+from pgtools.runtime.device import resolve_device
+from pgtools.runtime.files import folder_lock
+from pgtools.runtime.interrupt import interruptible
+from pgtools.runtime.progress import bar
+from pgtools.runtime.seeds import integer_seed, stream
+from pgtools.runtime.workers import map_ahead
+
+# Steps between two lines of the log, and between two looks at whether someone wants to stop.
+LOG_EVERY = 50
+# Gradients are cut to this length, which nearly all of them exceed: a loud batch moves no further than a quiet one.
+LONGEST_GRADIENT = 1.0
+
+
+@dataclass
+class State:
+    """Where a run stands.
+
+    Attributes:
+        steps: optimizer steps done.
+        seconds: spent on them.
+        loss: sum of the losses since the last log line, and
+        losses: how many these are.
+    """
+
+    steps: int = 0
+    seconds: float = 0.0
+    loss: float = 0.0
+    losses: int = 0
+
+
+def train_restorer(photos: Path, folder: Path, settings: RestorerSettings, *, resume: bool = False) -> RestorerRun:
+    """Train a restorer on a folder of photographs until `settings.steps`, or until interrupted.
+
+    Args:
+        photos: a folder of photographs, any sizes; every twelfth is kept for validation.
+        folder: of the run; new, or with `resume` one that was stopped.
+        settings: see RestorerSettings.
+        resume: go on with the run in `folder`.
+
+    Returns:
+        The run: its `weights` are the averaged network once all steps are done.
+
+    Raises:
+        InputError: there are no photographs, or not those that the run began with.
+        OutputError: the folder holds something else, or cannot be written.
+        PgtoolsError: the loss is no longer finite; the last checkpoint stays.
+    """
+    run = RestorerRun(folder)
+    files = photos_in(photos)
+    if resume:
+        run.check_photos(files)
+    else:
+        run.check_new()
+    with folder_lock(folder):
+        if not resume:
+            run.write_config(settings, files)
+        learnt, kept = choose(files)
+        training = Training(run, settings, load_pool(learnt, task=settings.task), load_pool(kept, task=settings.task))
+        if run.checkpoint.is_file():
+            training.restore(run.read_checkpoint())
+        training.run_steps()
+    return run
+
+
+class Training:
+    """A run in memory.
+
+    Args:
+        run: where it writes.
+        settings: see RestorerSettings.
+        pool: photographs to learn from, as `load_pool` gives them.
+        held: photographs to validate on.
+    """
+
+    def __init__(
+        self,
+        run: RestorerRun,
+        settings: RestorerSettings,
+        pool: Sequence[Sequence[Image8]],
+        held: Sequence[Sequence[Image8]],
+    ) -> None:
+        self.run, self.settings, self.pool, self.held = run, settings, pool, held
+        self.device = resolve_device(settings.device)
+        self.precision = _precision(settings, self.device)
+        torch.manual_seed(integer_seed(settings.seed, "restorer", "weights"))
+        guided = settings.task == "dejpeg"
+        shape = Shape(SCALE[settings.task], settings.channels, settings.blocks, UNSHUFFLE[settings.task], guided)
+        self.network = CompactNetwork(shape).to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.average = copy.deepcopy(self.network).eval().requires_grad_(False)
+        self.optimizer = torch.optim.Adam(self.network.parameters(), lr=settings.learning_rate)
+        self.state = State()
+        self._saved = time.monotonic()
+
+    def restore(self, saved: dict[str, Any]) -> None:
+        """Take up a checkpoint, and drop log lines written after it."""
+        self.network.load_state_dict(saved["network"])
+        self.average.load_state_dict(saved["average"])
+        self.optimizer.load_state_dict(saved["optimizer"])
+        self.state = State(**saved["state"])
+        self.run.rewind(self.state.steps)
+
+    def run_steps(self) -> None:
+        """Train to the end, or to an interruption, which leaves a checkpoint behind."""
+        total = self.settings.steps
+        with interruptible() as stopped, bar("Training", total=total, done=self.state.steps) as advance:
+            batches = map_ahead(self._batch, range(self.state.steps, total))
+            self._steps(batches, advance, stopped)
+        self._save()
+        if self.state.steps < total:
+            raise KeyboardInterrupt
+        self._write_weights()
+
+    def _steps(
+        self, batches: Iterable[list[Pair]], advance: Callable[[int], None], stopped: Callable[[], bool]
+    ) -> None:
+        for pairs in batches:
+            began = time.monotonic()
+            self._step(pairs)
+            self.state.seconds += time.monotonic() - began
+            advance(1)
+            if self.state.steps % LOG_EVERY == 0 or self.state.steps == self.settings.steps:
+                self._log()
+            if self.state.steps % self.settings.validate_every == 0 or self.state.steps == self.settings.steps:
+                self._validate()
+            if time.monotonic() - self._saved > 60 * self.settings.checkpoint_minutes:
+                self._save()
+            if stopped():
+                return
+
+    def _batch(self, step: int) -> list[Pair]:
+        first, settings = step * self.settings.batch, self.settings
+        return [draw_pair(self.pool, settings.task, settings.seed, first + i) for i in range(settings.batch)]
+
+    def _step(self, pairs: Sequence[Pair]) -> None:
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(self.state.steps, self.settings)
+        seen, wanted = self._tensor([pair.seen for pair in pairs]), self._tensor([pair.wanted for pair in pairs])
+        strength = self._strength(pairs) if self.network.shape.guided else None
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision is torch.bfloat16):
+            given = self.network(seen, strength)
+        loss = self._loss(given, wanted, pairs)
+        if not math.isfinite(loss.item()):
+            raise self._diverged()
+        self.optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), LONGEST_GRADIENT)
+        self.optimizer.step()
+        self._update_average()
+        self.state.steps += 1
+        self.state.loss += loss.item()
+        self.state.losses += 1
+
+    def _loss(self, given: Tensor, wanted: Tensor, pairs: Sequence[Pair]) -> Tensor:
+        if self.settings.task == "sr4":
+            return enlarging_loss(given, wanted)
+        return jpeg_loss(given, wanted, self._errors(pairs))
+
+    def _errors(self, pairs: Sequence[Pair]) -> Tensor:
+        return torch.tensor([pair.error for pair in pairs], dtype=torch.float32, device=self.device)
+
+    def _strength(self, pairs: Sequence[Pair]) -> Tensor:
+        """The usual errors, as far off as an estimate may be, so that the network does not take them on trust."""
+        numbers = stream(self.settings.seed, "restorer", "strength", self.state.steps)
+        errors = np.array([pair.error for pair in pairs])
+        off = errors * np.exp(numbers.normal(0, 0.12, len(errors))) + numbers.uniform(0, 0.6, len(errors))
+        return torch.tensor(off, dtype=torch.float32, device=self.device)
+
+    def _tensor(self, images: Sequence[Image8]) -> Tensor:
+        batch = torch.from_numpy(np.stack(images)).to(self.device).permute(0, 3, 1, 2)
+        return batch.float().div_(255).contiguous(memory_format=torch.channels_last)
+
+    @torch.no_grad()
+    def _update_average(self) -> None:
+        # Early on the average follows faster, or it would remember the random beginning.
+        decay = min(self.settings.average, (1 + self.state.steps) / (10 + self.state.steps))
+        for mean, weights in zip(self.average.parameters(), self.network.parameters(), strict=True):
+            mean.lerp_(weights, 1 - decay)
+
+    def _log(self) -> None:
+        state = self.state
+        mean = state.loss / max(state.losses, 1)
+        rate = learning_rate(state.steps, self.settings)
+        self.run.append(
+            self.run.log, {"step": state.steps, "loss": mean, "learning_rate": rate, "seconds": state.seconds}
+        )
+        state.loss, state.losses = 0.0, 0
+
+    def _validate(self) -> None:
+        figures = validate(self.average, self.held, task=self.settings.task, device=self.device)
+        self.run.append(self.run.validation, {"step": self.state.steps, "figures": figures})
+
+    def _save(self) -> None:
+        self.run.write_checkpoint(
+            {
+                "network": self.network.state_dict(),
+                "average": self.average.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                "state": dataclasses.asdict(self.state),
+            }
+        )
+        self._saved = time.monotonic()
+
+    def _diverged(self) -> PgtoolsError:
+        return PgtoolsError(
+            f"The loss is not finite at step {self.state.steps}.",
+            hint=f"{self.run.checkpoint} is the last good state; a lower --learning-rate may help.",
+        )
+
+    def _write_weights(self) -> None:
+        made = {
+            "pgtools": __version__,
+            "torch": torch.__version__,
+            "settings": self.settings.as_dict(),
+            "photographs": self.run.read_config()["photographs"],
+            "seconds": round(self.state.seconds),
+            "parameters": parameter_count(self.average),
+        }
+        write_compact(self.run.weights, self.average, made)
+
+
+def learning_rate(step: int, settings: RestorerSettings) -> float:
+    """Return Adam's rate at a step: a linear warm-up, then half a cosine down to zero."""
+    warm = min(1.0, (step + 1) / max(settings.warmup, 1))
+    return settings.learning_rate * warm * 0.5 * (1 + math.cos(math.pi * min(step / settings.steps, 1.0)))
+
+
+def jpeg_loss(given: Tensor, wanted: Tensor, errors: Tensor) -> Tensor:
+    """Return the mean squared error in units of each patch's usual error, so that all qualities count alike.
+
+    A mean absolute error would leave the network where it begins, at doing nothing: most of what JPEG does to a pixel
+    is within a level, and the median of that is no error.
+
+    Args:
+        given: float32 (N, 3, H, W), the network's output.
+        wanted: float32 (N, 3, H, W) in [0, 1].
+        errors: float32 (N,), the usual RMS errors in levels.
+    """
+    squared = ((given - wanted) * 255).square().mean(dim=(1, 2, 3))
+    return (squared / (1 + errors).square()).mean()
+
+
+def enlarging_loss(given: Tensor, wanted: Tensor) -> Tensor:
+    """Return the mean absolute error in levels; arguments as for `jpeg_loss`."""
+    return ((given - wanted) * 255).abs().mean()
+
+
+def _precision(settings: RestorerSettings, device: torch.device) -> torch.dtype:
+    if settings.precision == "auto":
+        multiplies = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+        return torch.bfloat16 if multiplies else torch.float32
+    return {"float32": torch.float32, "bfloat16": torch.bfloat16}[settings.precision]
