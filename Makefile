@@ -38,8 +38,8 @@ docs: $(VENV)/.docs-installed
 # Hours: the photographs are gathered, both embedded networks trained anew, measured, and docs/models.md rewritten.
 restorers: $(VENV)/.installed
 	test -d build/photos || $(BIN)/python docs/restorers/collect.py build/photos
-	$(BIN)/pgtools models train-restorer build/photos/train build/dejpeg --task dejpeg --seed 0
-	$(BIN)/pgtools models train-restorer build/photos/train build/sr4 --task sr4 --seed 0
+	$(BIN)/pgtools models train-restorer build/photos/train build/dejpeg --task dejpeg --seed 0 --precision bfloat16
+	$(BIN)/pgtools models train-restorer build/photos/train build/sr4 --task sr4 --seed 0 --precision bfloat16
 	$(BIN)/python docs/restorers/report.py build/photos/held-out \
 	  --dejpeg build/dejpeg/dejpeg.safetensors --sr4 build/sr4/sr4.safetensors
 

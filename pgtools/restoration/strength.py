@@ -45,8 +45,12 @@ _NOISE = 0.42
 _STRAYS = 0.05
 # A step is believed if it explains a coefficient better than no step by so many nats on average, and in sum.
 _EVIDENCE, _EVIDENCE_IN_SUM = 0.12, 8.0
+# Side of the middle of an image that is looked at.
+_LARGEST = 1536
 # Found steps that make a JPEG, if they are half of those looked for.
 _ENOUGH = 3
+# Different blocks that are needed.
+_BLOCKS = 16
 # Values of a coefficient that are needed, and that are used at most.
 _FEW, _USED = 4, 1500
 
@@ -72,6 +76,7 @@ def jpeg_strength(image: NDArray[np.uint8]) -> float:
     """
     if min(image.shape[:2]) < 2 * BLOCK:
         return 0.0
+    image = _middle(image)
     luma = luminance(image)
     # Where a channel is at its end, the decoder has cut values off, and the coefficients are no longer where they were.
     whole: NDArray[np.bool_] = np.all((image > 0) & (image < 255), axis=2)
@@ -102,15 +107,24 @@ def found_steps(
     """
     blocks = _blocks(luma - 128, grid)
     blocks = blocks[_blocks(whole, grid).all(axis=(1, 2))]
+    values = scipy.fft.dctn(blocks.astype(np.float32), axes=(1, 2), norm="ortho")
+    chosen = values[:, [row for row, _ in COEFFICIENTS], [column for _, column in COEFFICIENTS]]  # (N, 20)
+    # A pattern that repeats is no evidence: a chequerboard lies on any lattice.
+    _, first = np.unique(np.rint(chosen).astype(np.int16), axis=0, return_index=True)
+    if len(first) < _BLOCKS:
+        return {}
     found = {}
-    if len(blocks):
-        coefficients = scipy.fft.dctn(blocks.astype(np.float32), axes=(1, 2), norm="ortho")
-        for row, column in COEFFICIENTS:
-            magnitudes = np.abs(coefficients[:, row, column])
-            magnitudes = magnitudes[magnitudes > 3 * _NOISE]
-            if len(magnitudes) >= _FEW:
-                found[row, column] = _step_of(magnitudes)
+    for place, magnitudes in zip(COEFFICIENTS, np.abs(chosen[np.sort(first)]).T, strict=True):
+        magnitudes = magnitudes[magnitudes > 3 * _NOISE]
+        if len(magnitudes) >= _FEW:
+            found[place] = _step_of(magnitudes)
     return found
+
+
+def _middle(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return the middle of a large image, cut along the grid: more would cost memory and tell nothing new."""
+    begins = [max(side - _LARGEST, 0) // 2 // BLOCK * BLOCK for side in image.shape[:2]]
+    return image[begins[0] : begins[0] + _LARGEST, begins[1] : begins[1] + _LARGEST]
 
 
 def _strength_at(luma: NDArray[np.float64], whole: NDArray[np.bool_], grid: tuple[int, int]) -> float:

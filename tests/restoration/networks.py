@@ -9,10 +9,12 @@ import torch
 from pgtools.restoration.compact import CompactNetwork, Shape, write_compact
 
 
-def tiny_compact(path: Path, scale: int = 1, *, unshuffle: int = 1, strength: float = 0.05, seed: int = 0) -> Path:
+def tiny_compact(
+    path: Path, scale: int = 1, *, unshuffle: int = 1, guided: bool = False, strength: float = 0.05, seed: int = 0
+) -> Path:
     """Write a compact network of one block with random weights, corrections of some ten levels; return its file."""
     torch.manual_seed(seed)
-    network = CompactNetwork(Shape(scale, channels=8, blocks=1, unshuffle=unshuffle))
+    network = CompactNetwork(Shape(scale, channels=8, blocks=1, unshuffle=unshuffle, guided=guided))
     torch.nn.init.normal_(network.tail.weight, std=strength)
     write_compact(path, network, {})
     return path

@@ -12,6 +12,7 @@ import torch
 
 from pgtools.errors import InputError, MissingModelError, UsageError
 from pgtools.imaging.photo import read_photo
+from pgtools.restoration.degrade import jpeg
 from pgtools.restoration.engine import Limits
 from pgtools.restoration.network import ImageNetwork, find_network
 from tests.pictures import astronaut
@@ -48,6 +49,19 @@ def test_a_strangers_network_is_run_in_tiles_too(tmp_path, height: int, width: i
     assert whole.shape == (4 * height, 4 * width, 3)
     assert differing(whole, tiled) <= 1
     assert not network.is_light
+
+
+def test_a_guided_network_is_told_the_whole_images_strength_in_every_tile_and_batch(tmp_path) -> None:
+    path = tiny_compact(tmp_path / "net.safetensors", unshuffle=2, guided=True, strength=1.0)
+    photo = picture(180, 150)
+    images = [jpeg(photo, 20), jpeg(photo, 80), photo]  # of one size: their tiles share batches
+    whole = [ImageNetwork(path, device="cpu", tile=512)(image)[0] for image in images]
+    assert not np.array_equal(whole[0], images[0])
+    # Without a trace of JPEG nothing is changed, whatever the weights.
+    assert np.array_equal(whole[2], photo)
+    together = ImageNetwork(path, device="cpu", tile=64, batch=3).restore_many(images)
+    for one, other in zip(whole, together, strict=True):
+        assert differing(one, other) <= 1
 
 
 def test_both_kinds_of_file_give_the_same(tmp_path) -> None:

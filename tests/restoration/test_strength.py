@@ -60,11 +60,34 @@ def test_a_photo_without_jpeg_shows_nothing(photo):
     assert jpeg_strength(np.ascontiguousarray(smooth_images(1, 256)[0].transpose(1, 2, 0))) == 0
 
 
+@pytest.mark.parametrize("side", [1, 2, 3, 4, 5, 8, 16, 24, 32])
+def test_patterns_that_repeat_are_no_jpegs(side):
+    board = (np.indices((256, 320)) // side).sum(axis=0) % 2 * 180 + 30
+    assert jpeg_strength(board.astype(np.uint8)[:, :, None].repeat(3, axis=2)) == 0
+
+
+@pytest.mark.parametrize("bits", [1, 2, 3, 5])
+def test_graphics_are_no_jpegs(photo, bits):
+    assert jpeg_strength(photo >> bits << bits) == 0
+    assert jpeg_strength(photo[100:180, 160:240].repeat(4, axis=0).repeat(4, axis=1)) == 0
+    ramp = np.linspace(0, 254, 512).astype(np.uint8)
+    slope = ramp[:, None] // 2 + ramp[None] // 2
+    assert jpeg_strength(slope[:, :, None].repeat(3, axis=2)) == 0
+
+
 @pytest.mark.parametrize("row, column", [(0, 1), (3, 5), (7, 7), (4, 0)])
 def test_a_jpeg_that_was_cut_is_found_by_its_grid(photo, row, column):
     image = jpeg(photo, 40)[row:, column:]
     assert grid_of(luminance(image)) == ((8 - row) % 8, (8 - column) % 8)
     assert jpeg_strength(image) == pytest.approx(usual_error(40), rel=0.02)
+
+
+def test_of_a_large_photo_the_middle_decides_on_the_same_grid(photo, monkeypatch):
+    monkeypatch.setattr("pgtools.restoration.strength._LARGEST", 200)
+    image = jpeg(photo, 40).copy()
+    assert jpeg_strength(image) == pytest.approx(usual_error(40), rel=0.05)
+    image[150:360, 150:360] = photo[150:360, 150:360]
+    assert jpeg_strength(image) == 0
 
 
 def test_a_grey_jpeg_is_found(photo):
@@ -82,9 +105,10 @@ def test_the_last_of_two_jpegs_is_the_one_that_is_found(photo):
     assert jpeg_strength(twice) == pytest.approx(usual_error(60), rel=0.02)
 
 
-@pytest.mark.parametrize("shape", [(1, 1), (8, 300), (15, 15), (16, 16), (17, 23)])
-def test_small_images_are_no_error(shape):
-    assert jpeg_strength(np.full((*shape, 3), 7, dtype=np.uint8)) == 0.0
+@pytest.mark.parametrize("level", [0, 7, 255])
+@pytest.mark.parametrize("shape", [(1, 1), (8, 300), (15, 15), (16, 16), (17, 23), (64, 64)])
+def test_small_and_flat_images_are_no_error(shape, level):
+    assert jpeg_strength(np.full((*shape, 3), level, dtype=np.uint8)) == 0.0
 
 
 def test_turning_and_mirroring_change_nothing(photo):
