@@ -52,7 +52,7 @@ class Networks:
 
     dejpeg: ImageNetwork
     sr4: ImageNetwork
-    real_esrgan: ImageNetwork | None
+    real_esrgan: ImageNetwork
 
 
 def write_pictures(photos: Path, out: Path, networks: Networks) -> list[Path]:
@@ -63,8 +63,8 @@ def write_pictures(photos: Path, out: Path, networks: Networks) -> list[Path]:
     """
     made = {
         "dejpeg.png": _dejpeg(photos, networks.dejpeg),
-        "sr4-faces.png": _sheet(*_columns(networks), [_again(image, networks) for image in _faces(photos)]),
-        "sr4-edges.png": _sheet(*_columns(networks), [_again(image, networks) for image in _edges(photos)]),
+        "sr4-faces.png": _sheet(*_columns(), [_again(image, networks) for image in _faces(photos)]),
+        "sr4-edges.png": _sheet(*_columns(), [_again(image, networks) for image in _edges(photos)]),
         "sr4-patch.png": _patch(photos, networks),
         "builder-astronaut.png": _builder(*_astronaut_as_found(photos), networks),
         "builder-drawn.png": _builder(*_drawn_as_found(), networks),
@@ -110,14 +110,12 @@ def _dejpeg(photos: Path, restore: ImageNetwork) -> Image.Image:
     return _sheet(("JPEG q10", "restored", "JPEG q30", "restored", "original"), 2 * CUT, rows)
 
 
-def _columns(networks: Networks) -> tuple[tuple[str, ...], int]:
-    more = ("Real-ESRGAN",) if networks.real_esrgan else ()
-    return ("bicubic", "Lanczos", "pgtools-sr4", *more, "original"), SHOWN
+def _columns() -> tuple[tuple[str, ...], int]:
+    return ("bicubic", "Lanczos", "pgtools-sr4", "Real-ESRGAN", "original"), SHOWN
 
 
 def _enlargers(networks: Networks) -> list[Enlarger]:
-    more = [networks.real_esrgan] if networks.real_esrgan else []
-    return [_filter("bicubic"), _filter("lanczos"), networks.sr4, *more]
+    return [_filter("bicubic"), _filter("lanczos"), networks.sr4, networks.real_esrgan]
 
 
 def _filter(name: str) -> Enlarger:
@@ -168,8 +166,8 @@ def _patch(photos: Path, networks: Networks) -> Image.Image:
     """The patch on the astronaut's suit enlarged from the photograph's own size: there is no original of this one."""
     photo = read_photo(_held_out(photos, "astronaut.png"))
     piece = np.ascontiguousarray(photo[328:440, 120:232])
-    titles = _columns(networks)[0][:-1]
-    images = [enlarge(piece)[0][124:324, 124:324] for enlarge in _enlargers(networks)]
+    titles = _columns()[0][:-1]
+    images = [enlarge(piece)[0][72:272, 100:300] for enlarge in _enlargers(networks)]
     return _sheet(titles, 200, [images])
 
 
@@ -185,11 +183,10 @@ def _drawn_as_found() -> tuple[Image8, NDArray[np.float64]]:
 
 def _builder(photo: Image8, points: NDArray[np.float64], networks: Networks) -> Image.Image:
     """The crop of 1024² by three builders: the middle half of it, and a detail at its own size."""
-    real = networks.real_esrgan
-    steps = [Steps(1024), Steps(1024, restore=networks.dejpeg, superres=networks.sr4)]
-    steps += [Steps(1024, superres=real)] if real else []
+    defaults = Steps(1024, restore=networks.dejpeg, superres=networks.sr4)
+    steps = [Steps(1024), defaults, Steps(1024, superres=networks.real_esrgan)]
     crops = [process(photo, points, step).image for step in steps]
-    titles = ("Lanczos, not restored", "the defaults", *(["Real-ESRGAN"] if real else []))
+    titles = ("Lanczos, not restored", "the defaults", "Real-ESRGAN")
     halves = [lanczos(np.ascontiguousarray(crop[256:768, 256:768]), 256, 256) for crop in crops]
     details = [crop[340:596, 300:556] for crop in crops]
     return _sheet(titles, 256, [halves, details])

@@ -36,7 +36,7 @@ def main(words: list[str] | None = None) -> None:
     parser.add_argument("--check", action="store_true", help="fail if the table of photographs is not current")
     parser.add_argument("--dejpeg", default="pgtools-dejpeg", help="the restorer, by name or file")
     parser.add_argument("--sr4", default="pgtools-sr4", help="the enlarger, by name or file")
-    parser.add_argument("--real-esrgan", type=Path, default=_shared_weights(), help="its file, to compare with")
+    parser.add_argument("--real-esrgan", type=Path, default=_shared_weights(), help="its file, unless fetched")
     parser.add_argument("--page", type=Path, default=PAGE, help="the page that is written")
     parser.add_argument("--pictures", type=Path, default=PICTURES, help="the folder that is written")
     chosen = parser.parse_args(words)
@@ -49,7 +49,7 @@ def main(words: list[str] | None = None) -> None:
     try:
         finished = _measured(with_list, chosen)
     except (PgtoolsError, ValueError) as error:
-        sys.exit(str(error))
+        sys.exit(f"{error} {getattr(error, 'hint', None) or ''}".rstrip())
     with written_aside(chosen.page) as aside:
         aside.write_text(finished, encoding="utf-8")
 
@@ -57,7 +57,7 @@ def main(words: list[str] | None = None) -> None:
 def photograph_table(photos: list[Photograph]) -> str:
     """Return what the networks learnt from and are measured on, as Markdown."""
     parts = []
-    for role, what in zip(ROLES, ("Learnt from", "Held out, to measure on"), strict=True):
+    for role, what in zip(ROLES, ("For training", "Held out, to measure on"), strict=True):
         chosen = [photo for photo in photos if photo.role == role]
         rows = [(_package(photo), _file(photo), photo.author, photo.licence) for photo in chosen]
         lines = [("package", "file", "author", "licence"), (":--",) * 4, *rows]
@@ -68,6 +68,7 @@ def photograph_table(photos: list[Photograph]) -> str:
 def _measured(text: str, chosen: argparse.Namespace) -> str:
     from pictures import Networks, write_pictures
 
+    from pgtools.models.weights import find
     from pgtools.restoration.evaluate import evaluate
     from pgtools.restoration.measure_settings import MeasureSettings
     from pgtools.restoration.network import ImageNetwork, find_network
@@ -75,7 +76,8 @@ def _measured(text: str, chosen: argparse.Namespace) -> str:
 
     dejpeg = evaluate(chosen.dejpeg, [chosen.photos], MeasureSettings(superres=chosen.sr4))
     sr4 = evaluate(chosen.sr4, [chosen.photos], MeasureSettings())
-    more = [evaluate(str(chosen.real_esrgan), [chosen.photos], MeasureSettings())] if chosen.real_esrgan else []
+    compared = chosen.real_esrgan or find("realesrgan-x4plus")
+    more = [evaluate(str(compared), [chosen.photos], MeasureSettings())]
     files = [find_network(chosen.dejpeg), find_network(chosen.sr4)]
     text = _put(text, "made", _made(*files))
     means, gains, clean = (table.markdown() for table in tables_of(_short(dejpeg)))
@@ -83,8 +85,7 @@ def _measured(text: str, chosen: argparse.Namespace) -> str:
     text = _put(text, "clean", clean)
     text = _put(text, "as-found", _as_found(chosen, dejpeg).markdown())
     text = _put(text, "sr4", tables_of(_short(sr4))[0].markdown() + "\n\n" + _side_by_side(sr4, *more))
-    real = ImageNetwork(chosen.real_esrgan) if chosen.real_esrgan else None
-    networks = Networks(*map(ImageNetwork, files), real_esrgan=real)
+    networks = Networks(*map(ImageNetwork, files), real_esrgan=ImageNetwork(compared))
     for path in write_pictures(chosen.photos, chosen.pictures, networks):
         print(path)
     return text
