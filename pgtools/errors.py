@@ -31,6 +31,10 @@ class MissingModelError(PgtoolsError):
     """Weights that are not on this machine; the hint says where to get them and where to put them."""
 
 
+class ComputeError(PgtoolsError):
+    """A computation that fails through no fault of the data: too little memory, too coarse a precision."""
+
+
 class UsageError(PgtoolsError):
     """Options that contradict each other or are out of range."""
 

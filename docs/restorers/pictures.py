@@ -24,7 +24,7 @@ from pgtools.runtime.seeds import stream
 Image8 = NDArray[np.uint8]
 Enlarger = Callable[[Image8], tuple[Image8, int]]
 
-MOST_BYTES = 400_000
+MOST_BYTES = 500_000
 LABEL = 22
 GAP = 4
 # The five points of the astronaut's face, read off the picture: eyes, nose, mouth corners.

@@ -316,5 +316,7 @@ def _reasons(outcomes: dict[str, Outcome]) -> dict[str, int]:
     for outcome in outcomes.values():
         if "reason" in outcome:
             reason = outcome["reason"].split(" (")[0]
+            if hint := outcome.get("hint"):
+                reason += f". {hint.rstrip('.')}"
             counts[reason] = counts.get(reason, 0) + 1
     return dict(sorted(counts.items()))

@@ -61,6 +61,7 @@ def process(photo: NDArray[np.uint8], landmarks: NDArray[np.float64] | None, ste
 
     Raises:
         InputError: no face is found, or its square is not in the photo.
+        ComputeError: a network cannot be computed on this machine.
     """
     if landmarks is None:
         landmarks = _detected(photo, steps)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pgtools.celebahq.manifest import Outcome
 from pgtools.celebahq.process import Crop, Steps, process
-from pgtools.errors import InputError
+from pgtools.errors import ComputeError, InputError
 from pgtools.imaging.photo import decode, encode_png
 from pgtools.runtime.files import written_aside
 
@@ -30,7 +30,8 @@ class Task:
 class Worker:
     """Processes a chunk of photos; it travels to another process as the steps it does.
 
-    An outcome marked "passing" says nothing final of its photo: the journal leaves it out, so it is tried again.
+    An outcome marked "passing" says nothing final of its photo: the journal leaves it out, so it is tried again, if
+    need be by a later run. It may have a hint beside its reason.
     """
 
     def __init__(self, steps: Steps) -> None:
@@ -46,6 +47,8 @@ class Worker:
         except InputError as error:
             # The message begins with the file, which the manifest has in a column of its own.
             return {"reason": error.message.removeprefix(f"{task.file}: ").rstrip(".")}
+        except ComputeError as error:
+            return {"reason": error.message.rstrip("."), "hint": error.hint, "passing": True}
         except OSError as error:
             return {"reason": f"cannot be read ({error.strerror})", "passing": True}
         except Exception as error:  # out of memory, say: one photo must not end a build of 202,599

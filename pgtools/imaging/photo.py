@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -73,12 +75,31 @@ def decode(data: bytes, *, where: str, upright: bool = True, size: tuple[int, in
         InputError: the bytes are no such image, are cut short, are of another size, or announce more pixels than
             Pillow's bomb limit.
     """
+    with _told(where), Image.open(io.BytesIO(data), formats=tuple(KINDS)) as opened:
+        if size and opened.size != size:
+            width, height = opened.size
+            raise InputError(f"{where}: is {width}×{height} pixels; expected {size[0]}×{size[1]}.")
+        return _rgb(ImageOps.exif_transpose(opened) if upright else opened)
+
+
+def size_of(path: Path) -> tuple[int, int]:
+    """Return the width and height that an image file announces, as its pixels are stored; nothing is decoded.
+
+    Args:
+        path: a regular file.
+
+    Raises:
+        InputError: the file cannot be read, is no image that pgtools reads, or announces absurdly many pixels.
+    """
+    with _told(str(path)), Image.open(path, formats=tuple(KINDS)) as opened:
+        return opened.size
+
+
+@contextlib.contextmanager
+def _told(where: str) -> Iterator[None]:
+    """Whatever Pillow raises, as one InputError."""
     try:
-        with Image.open(io.BytesIO(data), formats=tuple(KINDS)) as opened:
-            if size and opened.size != size:
-                width, height = opened.size
-                raise InputError(f"{where}: is {width}×{height} pixels; expected {size[0]}×{size[1]}.")
-            return _rgb(ImageOps.exif_transpose(opened) if upright else opened)
+        yield
     except Image.DecompressionBombError as error:
         raise InputError(f"{where}: announces too many pixels to be a photo ({error}).") from None
     except UnidentifiedImageError:

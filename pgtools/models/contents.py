@@ -29,7 +29,9 @@ def check_contents(path: Path, suffix: str, what: str) -> None:
     try:
         held = _safetensors_names(path) if suffix == ".safetensors" else _tensors_of(path)
     except Exception as error:  # pickle, zip, torch and safetensors errors, and whatever a hostile file can raise
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:120].rstrip(". ")
+        # A KeyError's text is a bare key.
+        said = "" if isinstance(error, KeyError) else str(error).strip()
+        reason = (said or type(error).__name__).splitlines()[0][:120].rstrip(". ")
         raise InputError(
             f"{what} is no weights-only file ({reason}).",
             hint="It was refused before anything in it could run; expected safetensors or a plain PyTorch state dict.",

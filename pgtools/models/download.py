@@ -6,6 +6,7 @@ Whether the bytes are the right ones is for the caller to find out.
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import re
@@ -31,7 +32,8 @@ class Patience:
     """How long a download bears with a server.
 
     Attributes:
-        timeout: seconds without an answer, or below `slowest`, after which a try has failed.
+        timeout: seconds in which the headers of an answer must be there, and without a further byte, or below
+            `slowest`, after which a try has failed.
         tries: how often it is tried.
         pause: seconds before the second try; doubled before each further one.
         slowest: bytes a second.
@@ -146,7 +148,7 @@ def _ask(wanted: Wanted, start: int, validator: str, patience: Patience) -> http
         answer: http.client.HTTPResponse = opener().open(request, timeout=patience.timeout)
         return answer
     except urllib.error.HTTPError as error:
-        with error:
+        with contextlib.closing(error):  # a redirect's is closed already
             if error.code == 416 and error.headers.get("Content-Range") == f"bytes */{start}":
                 return None
             raise _refusal(error, start, wanted) from None

@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 from pgtools.errors import InputError, MissingModelError, OutputError, UsageError
 from pgtools.models.contents import check_contents
@@ -46,7 +47,7 @@ class Fetched:
         bytes: its size.
         sha256: its hash.
         outcome: present (it was there, and right), downloaded, or copied.
-        known_by: what its hash was held against: published, recorded (by the first fetch, which may be this one), or
+        known_by: what its hash was held against: registry, recorded (by the first fetch, which may be this one), or
             nothing.
     """
 
@@ -80,6 +81,8 @@ def chosen_models(names: Sequence[str], source: str | None, *, everything: bool 
         models = [m for m in fetchable if ((Path(source or "") / m.file).is_file() if folder else m.url or source)]
         if not models:
             raise MissingModelError(f"{source} has no file of any network.", hint="`pgtools models list` names them.")
+    if source is not None and "://" not in source and not Path(source).exists():
+        raise MissingModelError(f"--from {source} is neither a file nor a folder.", hint="Is the disk mounted?")
     one_file = source is not None and not source.endswith("/") and not Path(source).is_dir()
     if one_file and len(models) > 1:
         raise UsageError(
@@ -161,7 +164,7 @@ def _source_of(model: Model, source: str | None) -> str | Path:
         fault = url_fault(source)
         if fault:
             raise UsageError(f"--from is {source}; expected {fault}.")
-        return source + model.file if source.endswith("/") else source
+        return source + quote(model.file) if source.endswith("/") else source
     path = Path(source) / model.file if Path(source).is_dir() else Path(source)
     if not path.is_file():
         raise MissingModelError(

@@ -32,8 +32,9 @@ def add(file: Path, model: Model) -> Model:
     if not file.is_file():
         raise MissingModelError(f"{file} is not a file.", hint="Name a .safetensors, .pth or .pt file.")
     _check_free(model.name, file.name)
-    for path in (cache_folder() / file.name, user_registry()):
-        check_writable(path, overwrite=path == user_registry(), what="file")
+    check_writable(cache_folder() / file.name, overwrite=False, what="file")
+    for path in (user_registry(), user_registry().resolve()):  # it may be a link to another folder
+        check_writable(path, overwrite=True, what="file")
     check_free_space(cache_folder(), file.stat().st_size)
     check_contents(file, file.suffix, str(file))
     with turn_at(user_registry()), written_aside(cache_folder() / file.name) as aside:

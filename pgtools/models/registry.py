@@ -65,7 +65,7 @@ def model_named(name: str) -> Model:
 
 
 def add_entry(model: Model) -> None:
-    """Write an entry at the end of the user's registry, whose other lines stay as they are.
+    """Write an entry at the end of the user's registry, whose other lines stay as they are, and a link to it a link.
 
     Raises:
         InputError: what would come out is no valid registry; nothing is written.
@@ -74,20 +74,33 @@ def add_entry(model: Model) -> None:
     text = path.read_text("utf-8") if path.exists() else ""
     text += ("\n" if text and not text.endswith("\n") else "") + _block(model)
     parse_entry(model.name, _parse(text, path)[model.name], str(path), own=True)
-    with written_aside(path) as aside:
+    with written_aside(path.resolve()) as aside:
         aside.write_text(text, encoding="utf-8")
 
 
 def drop_entry(model: Model) -> bool:
-    """Take out of the user's registry what `add_entry` wrote; return False if it is not there as it was written."""
+    """Take out of the user's registry what `add_entry` wrote.
+
+    Returns:
+        False if it is not there as it was written, or has had fields added to it; nothing is changed then.
+    """
     path = user_registry()
     text = path.read_text("utf-8") if path.exists() else ""
-    block = _block(model)
-    if block not in text:
+    before, block, after = text.partition(_block(model))
+    others = {name: table for name, table in _parse(text, path).items() if name != model.name}
+    # Any line left of the entry would belong to the one before it.
+    if not block or not _says(before + after, others):
         return False
-    with written_aside(path) as aside:
-        aside.write_text(text.replace(block, ""), encoding="utf-8")
+    with written_aside(path.resolve()) as aside:
+        aside.write_text(before + after, encoding="utf-8")
     return True
+
+
+def _says(text: str, tables: dict[str, Any]) -> bool:
+    try:
+        return tomllib.loads(text) == tables
+    except tomllib.TOMLDecodeError:
+        return False
 
 
 def _own_entry(name: str, table: Any, known: dict[str, Any] | None, path: Path) -> Model:

@@ -66,7 +66,7 @@ def find(name: str, given: Path | None = None) -> Path:
     if not path.is_file():
         where = "in this installation" if model.embedded else f"in {path.parent}"
         raise MissingModelError(f"The weights of {name} ({model.task}) are not {where}.", hint=how_to_get(model))
-    check_hash(model, sha256_of(path), str(path), hint=f"`pgtools models fetch {name}` replaces it.")
+    check_hash(model, sha256_of(path), str(path), hint=how_to_get(model))
     return path
 
 
@@ -106,9 +106,9 @@ def expected_hash(model: Model) -> str:
 
 
 def known_by(model: Model) -> str:
-    """Return what a file's hash is held against: published, recorded (by the first fetch), or nothing."""
+    """Return what a file's hash is held against: registry, recorded (by the first fetch), or nothing."""
     expected = expected_hash(model)
-    return "published" if model.verifiable else "recorded" if len(expected) == 64 else "nothing"
+    return "registry" if model.verifiable else "recorded" if len(expected) == 64 else "nothing"
 
 
 def how_to_get(model: Model) -> str:

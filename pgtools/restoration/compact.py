@@ -22,6 +22,8 @@ from pgtools.runtime.files import written_aside
 
 FORMAT = "pgtools-compact"
 VERSION = 1
+# What a file may ask for: least and most.
+BOUNDS = {"scale": (1, 8), "channels": (1, 512), "blocks": (1, 64), "unshuffle": (1, 8)}
 # A strength of so many levels is 1 to the network.
 STRENGTH_UNIT = 8.0
 # Side of the square whose mean counts as the ground of a pixel.
@@ -37,7 +39,7 @@ class Shape:
         channels: feature maps of every layer.
         blocks: residual blocks of two 3×3 convolutions.
         unshuffle: side of the squares of pixels that become channels; height and width must be multiples of it.
-        guided: whether it is told how far the image is off, and corrects it no further than that.
+        guided: whether it is told how far the image is off, and counts its correction in units of that.
     """
 
     scale: int
@@ -153,11 +155,29 @@ def read_compact(path: Path) -> CompactNetwork:
     if header.get("version") != VERSION:
         raise InputError(f"{path} has version {header.get('version')}; this pgtools reads {VERSION}.")
     try:
-        network = CompactNetwork(Shape(**header["shape"]))
-        network.load_state_dict(safetensors.torch.load_file(path))
+        with torch.device("meta"):  # a header takes no memory: what is allocated is what the file holds
+            network = CompactNetwork(_shape_in(header["shape"]))
+        network.load_state_dict(safetensors.torch.load_file(path), assign=True)
     except (TypeError, ValueError, KeyError, RuntimeError, safetensors.SafetensorError) as error:
         raise InputError(f"{path} is a damaged network ({str(error).splitlines()[0]}).") from None
     return network.float().eval().requires_grad_(False)
+
+
+def _shape_in(values: dict[str, Any]) -> Shape:
+    """Return the shape that a header states.
+
+    Raises:
+        TypeError: it states something else.
+        ValueError: a value is of another kind or out of bounds.
+    """
+    shape = Shape(**values)
+    for name, (low, high) in BOUNDS.items():
+        value = getattr(shape, name)
+        if type(value) is not int or not low <= value <= high:
+            raise ValueError(f"{name} is {value!r:.40}; expected {low} to {high}")
+    if not isinstance(shape.guided, bool):
+        raise ValueError(f"guided is {shape.guided!r:.40}; expected true or false")
+    return shape
 
 
 def _header(path: Path) -> dict[str, Any]:
@@ -165,7 +185,7 @@ def _header(path: Path) -> dict[str, Any]:
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             header = json.loads((file.metadata() or {}).get("pgtools", "{}"))
-    except (OSError, ValueError, safetensors.SafetensorError):
+    except (OSError, ValueError, RecursionError, safetensors.SafetensorError):
         return {}
     return header if isinstance(header, dict) else {}
 

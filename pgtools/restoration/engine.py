@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pgtools.errors import InputError
+from pgtools.errors import ComputeError
 
 Pixels = NDArray[np.uint8]
 # float32 (N, 3, h, w) in [0, 1], and the strengths (N,) if any -> float (N, 3, h·scale, w·scale), not clipped.
@@ -110,7 +110,7 @@ def restore_many(
         told: called with the new limits each time that memory ran out.
 
     Raises:
-        InputError: even the smallest tile does not fit into memory, or the network gives values that are no numbers.
+        ComputeError: even the smallest tile does not fit into memory, or the network gives values that are no numbers.
     """
     outputs = [np.empty((h * traits.scale, w * traits.scale, 3), np.uint8) for h, w, _ in (i.shape for i in images)]
     todo = _tiles(images, range(len(images)), traits, limits)
@@ -215,7 +215,7 @@ def _levels(network: Network, batch: torch.Tensor) -> Pixels:
     """Return the network's output as levels, uint8 (N, h·scale, w·scale, 3); `batch` is uint8 (N, h, w, 3)."""
     output = network(batch.permute(0, 3, 1, 2).contiguous().float() / 255).float()
     if not bool(torch.isfinite(output).all()):
-        raise InputError("The network's output holds values that are no numbers.", hint="Try --precision float32.")
+        raise ComputeError("The network's output holds values that are no numbers.", hint="Try --precision float32.")
     levels = output.mul(255).round_().clamp_(0, 255).to(torch.uint8)
     found: Pixels = levels.permute(0, 2, 3, 1).cpu().numpy()
     return found
@@ -245,9 +245,9 @@ def _is_out_of_memory(error: Exception) -> bool:
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(word in str(error) for word in words)
 
 
-def _does_not_fit(tile: Tile, device: torch.device) -> InputError:
+def _does_not_fit(tile: Tile, device: torch.device) -> ComputeError:
     height, width = tile.shape
-    return InputError(
-        f"The memory of {device} does not suffice for a network on {width}×{height} pixels.",
+    return ComputeError(
+        f"The memory of {device} does not suffice for the network ({width}×{height} pixels at once).",
         hint="Pass --device cpu, or name a smaller network.",
     )

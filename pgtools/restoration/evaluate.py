@@ -139,16 +139,20 @@ def read_photos(files: Iterable[Path], *, longest: int, halve_lossy: bool = True
 
 
 def mean(rows: Sequence[Row]) -> Row:
-    """Return the mean of every figure over photos; where a PSNR is infinite or None, the photo is left out of it."""
-    values: dict[str, Any] = {}
-    for field in fields(rows[0]):
-        known = [value for row in rows if (value := getattr(row, field.name)) is not None and math.isfinite(value)]
-        values[field.name] = float(np.mean(known)) if known else None
+    """Return the mean of every figure over photos.
+
+    Where a PSNR is infinite or None, the photo is left out of it. A loss without end is not: what spoilt one photo that
+    was equal to its reference has a mean of −inf, whatever it did to the others.
+    """
+    values = {field.name: _mean([getattr(row, field.name) for row in rows]) for field in fields(rows[0])}
     return type(rows[0])(**values)
 
 
 def plain(evaluation: Evaluation) -> dict[str, Any]:
-    """Return an evaluation as plain values for JSON, with the means; JSON has no infinity: None stands for it."""
+    """Return an evaluation as plain values for JSON, with the means.
+
+    JSON has no infinity: None stands for it. A photo's gain of None beside a `psnr_after` is a loss without end.
+    """
     restored, enlarged = evaluation.restored, evaluation.enlarged
     means: dict[str, Any]
     if restored:
@@ -160,6 +164,13 @@ def plain(evaluation: Evaluation) -> dict[str, Any]:
     facts = {"network": evaluation.network, "sha256": evaluation.sha256, "scale": evaluation.scale}
     photos = [asdict(photo) for photo in restored or enlarged]
     return _finite({**facts, "settings": evaluation.settings.as_dict(), "means": means, "photos": photos})  # type: ignore[no-any-return]
+
+
+def _mean(values: Sequence[float | None]) -> Any:
+    if -math.inf in values:
+        return -math.inf
+    known = [value for value in values if value is not None and math.isfinite(value)]
+    return float(np.mean(known)) if known else None
 
 
 def _opened(name: str, settings: MeasureSettings, *, others: Sequence[str] = ()) -> ImageNetwork:

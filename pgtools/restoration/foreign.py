@@ -42,7 +42,8 @@ def read_foreign(weights: Path) -> Description:
     except MemoryError:
         raise
     except Exception as error:  # spandrel, torch, safetensors and zip errors alike
-        reason = (str(error) or repr(error)).splitlines()[0][:120]
+        said = "" if isinstance(error, KeyError) else str(error)
+        reason = (said or type(error).__name__).splitlines()[0][:120]
         raise InputError(
             f"{weights} is no network that spandrel loads ({reason}).",
             hint="Name a .pth or .safetensors file of a restoration or super-resolution network.",

@@ -101,7 +101,8 @@ class ImageNetwork:
         """Return the outputs of several images; tiles of equal size are computed together.
 
         Raises:
-            InputError: the network takes only images of another size, or memory does not suffice.
+            InputError: the network takes only images of another size.
+            ComputeError: memory does not suffice, or the precision is too coarse for the network.
         """
         loaded = self.load()
         for image in images:
@@ -141,21 +142,24 @@ def find_network(name: str, *, others: Sequence[str] = (), enlarging: bool | Non
     Args:
         name: of a network, or the path of a file.
         others: what else the user may say, for the error.
-        enlarging: the error lists only networks that enlarge, or only those that do not; None lists both.
+        enlarging: the error lists only networks that enlarge, or only those that do not; None lists both. Those of
+            which no scale is known are not listed, but found all the same.
 
     Raises:
         MissingModelError: the network is known and not on this machine, or the file is not there.
         UsageError: it is neither a name nor a file; the message lists the names.
     """
-    networks = {known: model.scale for known, model in registry().items() if model.scale}
-    if name in networks:
+    models = registry()
+    if name in models:
         return find(name)
     path = Path(name)
     if path.is_file():
         return path
     if path.suffix in SUFFIXES or len(path.parts) > 1:
         raise MissingModelError(f"{name} is not a file; expected the weights of a network.", hint="Check the path.")
-    fitting = [known for known, scale in networks.items() if enlarging is None or enlarging == (scale > 1)]
+    # Face restorers take one size only; they can be named, and need not be offered.
+    scales = {known: model.scale for known, model in models.items() if model.scale and "face" not in model.task}
+    fitting = [known for known, scale in scales.items() if enlarging is None or enlarging == (scale > 1)]
     raise UsageError(
         f"{name!r} is no network; expected {', '.join((*others, *fitting))}, or a weights file.",
         hint="`pgtools models list` says which of them are on this machine.",

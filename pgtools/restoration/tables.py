@@ -106,6 +106,6 @@ def _number(value: float | None, digits: int = 2) -> str:
 
 def _signed(value: float | None, digits: int = 2) -> str:
     if value is None or math.isinf(value):
-        return "∞"
+        return "−∞" if value == -math.inf else "∞"
     rounded = round(value, digits) + 0.0  # without −0
     return f"{rounded:+.{digits}f}".replace("-", "−")

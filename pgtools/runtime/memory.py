@@ -1,4 +1,4 @@
-"""How much memory this process had resident at most, where the system tells (Linux)."""
+"""How much memory this process had resident at most, and how much is left, where the system tells (Linux)."""
 
 from __future__ import annotations
 
@@ -21,9 +21,18 @@ def resident_from_here() -> int | None:
 
 def highest_resident() -> int | None:
     """Return the highest resident memory in bytes since `resident_from_here`, or None."""
+    return _bytes_in(Path("/proc/self/status"), "VmHWM")
+
+
+def available_memory() -> int | None:
+    """Return how many bytes processes can still take before the system swaps or kills, or None."""
+    return _bytes_in(Path("/proc/meminfo"), "MemAvailable")
+
+
+def _bytes_in(file: Path, entry: str) -> int | None:
     try:
-        status = Path("/proc/self/status").read_text("ascii", "replace")
+        text = file.read_text("ascii", "replace")
     except OSError:
         return None
-    found = re.search(r"^VmHWM:\s+(\d+) kB$", status, re.MULTILINE)
+    found = re.search(rf"^{entry}:\s+(\d+) kB$", text, re.MULTILINE)
     return int(found[1]) * 1024 if found else None

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
+from pgtools.celebahq.annotations import find_photos, read_landmarks
 from pgtools.celebahq.build import _workers, build
 from pgtools.celebahq.process import Steps
 from pgtools.celebahq.settings import BuildSettings
+from pgtools.celebahq.worker import Task, Worker
 from pgtools.demo.faces import write_faces
 from pgtools.errors import InputError, MissingModelError, UsageError
 from pgtools.models.registry import model_named
@@ -129,6 +133,43 @@ def test_one_process_a_core_but_not_on_one_gpu_nor_for_large_networks(networks, 
     monkeypatch.setattr("pgtools.runtime.device.resolve_device", lambda name: torch.device("cuda"))
     assert _workers(Steps(64, restore=light), BuildSettings()) == 1
     assert _workers(Steps(64), BuildSettings()) == cpu_count()
+
+
+def test_a_network_that_cannot_be_computed_here_says_nothing_final_of_a_photo(faces, networks, tmp_path) -> None:
+    def hungry(batch: torch.Tensor) -> torch.Tensor:
+        raise torch.OutOfMemoryError("out of memory")
+
+    def overflowing(batch: torch.Tensor) -> torch.Tensor:
+        return batch * float("inf")
+
+    photo = find_photos(faces)
+    name = photo.names[0]
+    points = read_landmarks(photo.annotation)[name]
+    task = Task(name, photo.files[name], tmp_path / "crop.png", points)
+    for fault, reason, hint in (
+        (hungry, "The memory of cpu does not suffice for the network (58×60 pixels at once)", "--device cpu"),
+        (overflowing, "The network's output holds values that are no numbers", "--precision float32"),
+    ):
+        network = ImageNetwork(Path(networks["restore"]), device="cpu")
+        object.__setattr__(network.load(), "run", fault)
+        ((_, outcome),) = Worker(Steps(64, restore=network))([task])
+        assert (outcome["reason"], outcome["passing"]) == (reason, True)
+        assert hint in outcome["hint"]
+    assert not task.crop.exists()
+
+
+def test_without_enough_memory_a_build_can_go_on_later(faces, networks, tmp_path, monkeypatch) -> None:
+    folder = tmp_path / "celeba"
+    shutil.copytree(faces, folder)
+    lower = folder / "img_align_celeba/000001.jpg"
+    Image.open(lower).crop((0, 0, 178, 200)).save(lower)
+    with monkeypatch.context() as patch, pytest.raises(InputError, match="None of the 2 photos") as caught:
+        patch.setattr("pgtools.restoration.engine._computed", lambda *_: False)
+        build(folder, [tmp_path / "a.lmdb"], settings(**networks))
+    told = "The memory of cpu does not suffice for the network. Pass --device cpu, or name a smaller network"
+    assert f"{told}': 2" in caught.value.message.replace('"', "'"), "one reason, whatever the sizes"
+    result = build(folder, [tmp_path / "a.lmdb"], settings(**networks))
+    assert (result.kept, result.resumed) == (2, 0)
 
 
 @pytest.mark.skipif(

@@ -50,3 +50,21 @@ def test_a_run_on_other_settings_is_not_gone_on_with(pgtools, photos, tmp_path):
     assert pgtools("models", "train-restorer", photos, tmp_path / "run", "--task", "sr4", *TINY).code == 0
     done = pgtools("models", "train-restorer", photos, tmp_path / "run", "--resume", "--batch", 3)
     assert done.code == 2 and "began with --batch 1" in done.err
+
+
+def test_figures_that_are_equal_are_a_word(pgtools, tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    Image.new("RGB", (240, 240), (128, 128, 128)).save(folder / "flat.png")
+    done = pgtools("models", "train-restorer", folder, tmp_path / "run", "--task", "sr4", *TINY)
+    assert done.code == 0, done.err
+    assert "bicubic: PSNR equal -> equal, SSIM 1.0000" in done.err
+
+
+def test_small_photographs_leave_nothing_behind(pgtools, tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    Image.fromarray(photo_like(40, 40)).save(folder / "small.png")
+    done = pgtools("models", "train-restorer", folder, tmp_path / "run", *TINY)
+    assert done.code == 1 and "large enough" in done.err
+    assert not (tmp_path / "run").exists()

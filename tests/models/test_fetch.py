@@ -49,7 +49,7 @@ def unknown(server, own):
 def test_a_file_is_fetched_once_and_then_left_alone(toy, cache) -> None:
     toy.answers = [file(CONTENT)]
     done = get()
-    assert (done.outcome, done.known_by, done.bytes) == ("downloaded", "published", len(CONTENT))
+    assert (done.outcome, done.known_by, done.bytes) == ("downloaded", "registry", len(CONTENT))
     assert done.path.read_bytes() == CONTENT
     assert leftovers(cache) == ["toy.safetensors"]
     assert get().outcome == "present"
@@ -218,6 +218,68 @@ def test_a_server_that_never_answers_is_an_error(toy) -> None:
     with pytest.raises(InputError, match="no answer in time"):
         get()
     assert len(toy.asked) == HASTE.tries
+
+
+def drip_headers(handler) -> None:
+    handler.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n" % len(CONTENT))
+    for _ in range(20):
+        handler.server_open.wait(0.05)
+        handler.wfile.write(b"X-More: x\r\n")
+    handler.wfile.write(b"\r\n" + CONTENT)
+
+
+def drip_a_line(handler) -> None:
+    handler.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\nX-Long: " % len(CONTENT))
+    for _ in range(20):
+        handler.server_open.wait(0.05)
+        handler.wfile.write(b"x")
+    handler.wfile.write(b"\r\n\r\n" + CONTENT)
+
+
+def ask_to_wait(handler) -> None:
+    give_up = time.monotonic() + 1
+    while time.monotonic() < give_up:
+        handler.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n" * 100)
+    file(CONTENT)(handler)
+
+
+@pytest.mark.parametrize("answer", [drip_headers, drip_a_line, ask_to_wait])
+def test_headers_that_take_their_time_are_no_answer(toy, answer) -> None:
+    def answered(handler) -> None:
+        handler.server_open = toy.open
+        answer(handler)
+
+    toy.answers = [answered]
+    begun = time.monotonic()
+    with pytest.raises(InputError, match="no answer in time"):
+        get()
+    assert len(toy.asked) == HASTE.tries
+    assert time.monotonic() - begun < 10 * HASTE.tries * HASTE.timeout
+
+
+def test_a_body_may_take_longer_than_the_headers(toy) -> None:
+    def steady(handler) -> None:
+        send(handler, 200, Content_Length=str(len(CONTENT)))
+        for start in range(0, len(CONTENT), HALF // 3):
+            toy.open.wait(0.2)
+            handler.wfile.write(CONTENT[start : start + HALF // 3])
+
+    toy.answers = [steady]
+    assert fetch(model_named("toy"), patience=Patience(timeout=1, tries=1)).path.read_bytes() == CONTENT
+    assert len(toy.asked) == 1
+
+
+def test_the_body_of_a_redirect_is_not_waited_for(toy) -> None:
+    def endless(handler) -> None:
+        send(handler, 302, Location="/elsewhere", Content_Length="")
+        for _ in range(40):
+            toy.open.wait(0.1)
+            handler.wfile.write(b"x")
+
+    toy.answers = [endless, file(CONTENT)]
+    begun = time.monotonic()
+    assert get().path.read_bytes() == CONTENT
+    assert time.monotonic() - begun < 2
 
 
 def test_a_server_that_drips_is_as_good_as_stalled(toy) -> None:
@@ -469,6 +531,14 @@ def test_from_a_file_a_folder_or_an_address(toy, cache, tmp_path) -> None:
     with pytest.raises(InputError, match="is not the published file"):
         get(source=str(stick))
     assert leftovers(cache) == []
+
+
+def test_an_address_of_a_folder_takes_any_file_name(server, own, cache) -> None:
+    name = "my net #1 (50%) ä.safetensors"
+    own.write_text(entry(CONTENT, "https://a.example/x", file=name))
+    server.answers = [file(CONTENT)]
+    assert get(source=f"{server.address}/folder/").path.name == name
+    assert server.asked[0].path == "/folder/my%20net%20%231%20%2850%25%29%20%C3%A4.safetensors"
 
 
 def test_what_is_asked_for_must_make_sense(toy, own, cache, tmp_path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import sys
 from dataclasses import replace
@@ -11,8 +12,10 @@ import pytest
 
 from pgtools.errors import InputError, UsageError
 from pgtools.models.entry import Model, parse_entry, url_fault
+from pgtools.models.own import add, remove
 from pgtools.models.registry import add_entry, drop_entry, model_named, registry, user_registry
 from pgtools.models.weights import how_to_get
+from tests.models.serving import tensors
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -161,6 +164,44 @@ def test_what_the_user_changed_is_not_dropped(own) -> None:
     own.write_text(changed)
     assert not drop_entry(model)
     assert own.read_text() == changed
+
+
+@pytest.mark.parametrize("before", ["", f'[aa]\ntask = "test"\nfile = "aa.pth"\nlicence = "MIT"\nsha256 = "{HASH}"\n'])
+def test_an_entry_with_fields_added_is_not_dropped(own, before: str) -> None:
+    """Its last line would be left behind, to be read as one of the entry before it."""
+    own.write_text(before)
+    model = Model("bb", "test", "bb.pth", "MIT", sha256=HASH, own=True)
+    add_entry(model)
+    added = own.read_text() + f'sha256_also = ["{HASH[::-1]}"]\n'
+    own.write_text(added)
+    assert not drop_entry(registry()["bb"])
+    assert own.read_text() == added
+
+
+def test_what_only_looks_like_an_entry_is_left_alone(own) -> None:
+    model = Model("bb", "test", "bb.pth", "MIT", own=True)
+    add_entry(model)
+    block = own.read_text()
+    for text in (f"[aa]\nnote = '''\n{block}'''\n", f"# {block}", f"aa = {block}"):
+        own.write_text(f'{text}[bb]\ntask = "test"\nfile = "bb.pth"\nlicence = "MIT"\n')
+        if text.startswith("#"):
+            own.write_text(text.replace("task", "[cc]\ntask"))
+        before = own.read_text()
+        with contextlib.suppress(InputError):
+            assert not drop_entry(model)
+        assert own.read_text() == before
+
+
+def test_a_linked_registry_stays_a_link(own, cache, tmp_path) -> None:
+    kept = tmp_path / "dotfiles/models.toml"
+    kept.parent.mkdir()
+    kept.write_text("# mine\n")
+    own.symlink_to(kept)
+    (tmp_path / "bb.safetensors").write_bytes(tensors(0, 10))
+    model = add(tmp_path / "bb.safetensors", Model("bb", "test", "bb.safetensors", "MIT"))
+    assert own.is_symlink() and "bb.safetensors" in kept.read_text()
+    assert remove(model)
+    assert own.is_symlink() and kept.read_text() == "# mine\n"
 
 
 def test_the_users_registry_is_where_it_is_said(monkeypatch, tmp_path) -> None:

@@ -138,6 +138,53 @@ def test_a_damaged_file_is_refused_in_one_line(tmp_path, how):
     assert str(path) in error.value.message and "\n" not in error.value.message
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("scale", 0),
+        ("scale", 9),
+        ("channels", 513),
+        ("channels", 4.0),
+        ("channels", True),
+        ("blocks", 65),
+        ("blocks", -1),
+        ("unshuffle", 9),
+        ("unshuffle", 0),
+        ("guided", 1),
+    ],
+)
+def test_a_header_out_of_bounds_is_refused_before_anything_is_built(tmp_path, monkeypatch, name, value):
+    path = tmp_path / "n.safetensors"
+    shape = {"scale": 1, "channels": 4, "blocks": 1, "unshuffle": 2, "guided": False, name: value}
+    header = {"format": "pgtools-compact", "version": 1, "shape": shape, "made": {}}
+    safetensors.torch.save_file({"a": torch.zeros(1)}, path, {"pgtools": json.dumps(header)})
+    monkeypatch.setattr(CompactNetwork, "__init__", lambda self, shape: pytest.fail("it was built"))
+    with pytest.raises(InputError, match=f"damaged network \\({name} is {value}"):
+        read_compact(path)
+
+
+def test_a_header_takes_no_memory_of_its_own(tmp_path, monkeypatch):
+    path = tmp_path / "n.safetensors"
+    shape = {"scale": 8, "channels": 512, "blocks": 64, "unshuffle": 8, "guided": True}  # 1.3 GB of weights
+    header = {"format": "pgtools-compact", "version": 1, "shape": shape, "made": {}}
+    safetensors.torch.save_file({"a": torch.zeros(1)}, path, {"pgtools": json.dumps(header)})
+    built = []
+    load = CompactNetwork.load_state_dict
+    monkeypatch.setattr(
+        CompactNetwork, "load_state_dict", lambda self, *args, **more: built.append(self) or load(self, *args, **more)
+    )
+    with pytest.raises(InputError, match="damaged network"):
+        read_compact(path)
+    assert all(weights.is_meta for weights in built[0].parameters())
+
+
+def test_a_header_nested_without_end_is_no_network(tmp_path):
+    path = tmp_path / "n.safetensors"
+    safetensors.torch.save_file({"a": torch.zeros(1)}, path, {"pgtools": "[" * 100_000})
+    with pytest.raises(InputError, match="no compact network"):
+        read_compact(path)
+
+
 def test_other_files_are_not_compact(tmp_path):
     foreign = tmp_path / "foreign.safetensors"
     safetensors.torch.save_file({"a": torch.zeros(1)}, foreign)

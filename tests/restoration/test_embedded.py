@@ -40,9 +40,9 @@ def test_their_tasks_are_their_scales():
 
 
 # Measured on 2026-11-22 by `pgtools models measure`; a tenth of a decibel is left for other processors.
-@pytest.mark.parametrize(("quality", "gain"), [(10, 1.2), (40, 1.3), (75, 1.1), (95, 0.5)])
+@pytest.mark.parametrize(("quality", "gain"), [(10, 1.38), (40, 1.43), (75, 1.24), (95, 0.66)])
 def test_jpegs_of_a_photo_never_learnt_from_come_nearer_to_it(quality, gain):
-    photo = astronaut()[:256, 96:352]
+    photo = astronaut()
     seen = jpeg(photo, quality)
     assert psnr(network("pgtools-dejpeg")(seen)[0], photo) - psnr(seen, photo) > gain
 
@@ -59,4 +59,4 @@ def test_enlarging_beats_bicubic():
     inner = np.s_[4:-4, 4:-4]
     truth = luminance(photo)[inner]
     given = network("pgtools-sr4")(small)[0]
-    assert psnr(luminance(given)[inner], truth) - psnr(luminance(bicubic)[inner], truth) > 2.0
+    assert psnr(luminance(given)[inner], truth) - psnr(luminance(bicubic)[inner], truth) > 2.3

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from pgtools.errors import InputError
+from pgtools.errors import ComputeError
 from pgtools.restoration.engine import Limits, Traits, restore_many, spans
 from tests.pictures import astronaut
 
@@ -142,7 +142,7 @@ def test_values_are_rounded_half_to_even_and_clipped() -> None:
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_what_is_no_number_is_told(value: float) -> None:
-    with pytest.raises(InputError, match="no numbers") as caught:
+    with pytest.raises(ComputeError, match="no numbers") as caught:
         run([photo(4, 4)], lambda batch: batch + value, Traits(1, 0))
     assert "float32" in caught.value.hint
 
@@ -200,7 +200,7 @@ def test_out_of_memory_halves_the_batch_then_the_tile() -> None:
 @pytest.mark.parametrize("context", [REACH, None])
 def test_too_little_memory_for_anything_is_one_line(context: int | None) -> None:
     told: list[Limits] = []
-    with pytest.raises(InputError, match="memory of cpu does not suffice") as caught:
+    with pytest.raises(ComputeError, match="memory of cpu does not suffice") as caught:
         run([photo(100, 90)], hungry(neighbourhood, 0, []), Traits(2, context), 64, 2, told=told.append)
     assert "\n" not in caught.value.message
     assert told[-1] == (Limits(32, 1) if context else Limits(64, 1))

@@ -14,7 +14,7 @@ from skimage.metrics import peak_signal_noise_ratio
 from pgtools.errors import InputError, UsageError
 from pgtools.restoration.compact import CompactNetwork, Shape, write_compact
 from pgtools.restoration.degrade import jpeg, shrink
-from pgtools.restoration.evaluate import Enlarged, Evaluation, evaluate, mean, plain, read_photos
+from pgtools.restoration.evaluate import Enlarged, Evaluation, Restored, evaluate, mean, plain, read_photos
 from pgtools.restoration.measure import luminance
 from pgtools.restoration.measure_settings import MeasureSettings
 from pgtools.restoration.protocol import (
@@ -146,6 +146,31 @@ def test_a_mean_leaves_out_what_has_no_figure() -> None:
     assert mean(rows) == OnClean(55, 0.5, 1, pytest.approx(-0.2), 2, 1)
     assert mean(rows[:1]).psnr is None
     assert mean([OnClean(math.inf, 0, 0, 0, 0, 0), *rows]).psnr == 55
+
+
+def test_harm_to_a_photo_that_was_equal_is_not_hidden() -> None:
+    def harm(image: Image8) -> tuple[Image8, int]:
+        return np.clip(image, 0, 254) + 1, 1
+
+    flat = restore_at(np.full((64, 64, 3), 128, np.uint8), harm, 10)
+    assert flat.gain == -math.inf
+    rows = [flat, restore_at(photo(), nothing, 10)]
+    assert mean(rows).gain == -math.inf and math.isfinite(mean(rows).psnr_before)
+    clean = OnClean(None, 0, 0, 0, 0, 0)
+    restored = tuple(Restored(name, "64×64", (row,) * 9, clean) for name, row in zip("ab", rows, strict=True))
+    found = Evaluation("n", "", 1, MeasureSettings(), restored=restored)
+    means, gains, _ = tables_of(found)
+    assert means.rows[0][3] == "−∞"
+    assert [row[2] for row in gains.rows] == ["−∞", "+0.00"]
+    json.dumps(plain(found), allow_nan=False)
+
+
+def test_a_gain_without_end_is_not_a_loss() -> None:
+    row = restore_at(photo(), lambda _: (photo(), 1), 40)
+    found = Evaluation(
+        "n", "", 1, MeasureSettings(), restored=(Restored("a", "", (row,) * 9, OnClean(None, *[0] * 5)),)
+    )
+    assert tables_of(found)[1].rows[0][2] == "∞"
 
 
 @pytest.fixture

@@ -12,6 +12,8 @@ import torch
 
 from pgtools.errors import InputError, MissingModelError, UsageError
 from pgtools.imaging.photo import read_photo
+from pgtools.models.entry import Model
+from pgtools.models.own import add
 from pgtools.restoration.degrade import jpeg
 from pgtools.restoration.engine import Limits
 from pgtools.restoration.network import ImageNetwork, find_network
@@ -264,8 +266,16 @@ def test_an_unknown_name_lists_what_there_is(enlarging: bool, there: str, lackin
         find_network("pgtools-sr", others=["none"], enlarging=enlarging)
     assert lacking not in caught.value.message
     assert "retinaface" not in caught.value.message
-    with pytest.raises(UsageError, match="'retinaface-resnet50' is no network"):
-        find_network("retinaface-resnet50")
+
+
+def test_a_network_of_unknown_scale_is_found_by_its_name_too(tmp_path, monkeypatch) -> None:
+    """`pgtools models add` need not be told a scale."""
+    monkeypatch.setenv("PGTOOLS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("PGTOOLS_MODELS", str(tmp_path / "models.toml"))
+    add(tiny_compact(tmp_path / "mine.safetensors"), Model("mine", "denoising", "mine.safetensors", "MIT"))
+    for enlarging in (None, False, True):
+        assert find_network("mine", enlarging=enlarging) == tmp_path / "cache/mine.safetensors"
+    assert ImageNetwork(find_network("mine"), device="cpu").scale == 1
 
 
 @pytest.mark.shared

@@ -51,7 +51,7 @@ def command(names: tuple[str, ...], everything: bool, source: str | None, as_jso
             continue
         if not as_json:
             one = done[-1]
-            click.echo(f"{one.name}: {one.outcome}, {human_bytes(one.bytes)}, SHA-256 {one.known_by}: {one.path}")
+            click.echo(f"{one.name}: {one.outcome}, {human_bytes(one.bytes)}, SHA-256 ({one.known_by}): {one.path}")
     if as_json:
         print_json([{**vars(one), "path": str(one.path)} for one in done])
     if faults:

@@ -12,6 +12,9 @@ from pgtools.cli._output import print_json, say
 from pgtools.errors import UsageError
 from pgtools.restoration.training.settings import RestorerSettings
 
+# Keys of a validation's figures: without the network, and with it.
+PSNR = ("psnr_before", "psnr")
+
 
 @click.command("train-restorer", short_help="Train a compact restorer on photographs.")
 @click.argument("photos", type=SOURCE)
@@ -45,4 +48,5 @@ def command(photos: Path, run: Path, resume: bool, chosen: dict[str, Any], as_js
         return
     click.echo(str(trained.weights))
     for name, values in figures.items():
-        say(f"{name}: PSNR {values['psnr_before']:.2f} -> {values['psnr']:.2f} dB, SSIM {values['ssim']:.4f}")
+        decibels = " -> ".join("equal" if (value := values[key]) is None else f"{value:.2f} dB" for key in PSNR)
+        say(f"{name}: PSNR {decibels}, SSIM {values['ssim']:.4f}")

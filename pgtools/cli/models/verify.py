@@ -21,7 +21,9 @@ def command(names: tuple[str, ...], as_json: bool) -> None:
     Example:
       pgtools models verify
     """
+    from pgtools.models.registry import model_named
     from pgtools.models.verify import verify
+    from pgtools.models.weights import how_to_get
 
     found = verify(names)
     if as_json:
@@ -36,5 +38,5 @@ def command(names: tuple[str, ...], as_json: bool) -> None:
             f"{one.path} {'is missing' if one.state == 'missing' else f'should have SHA-256 {one.expected}'}"
             for one in faulty
         )
-        fetch = f"`pgtools models fetch {' '.join(one.name for one in faulty)}` gets what is right."
-        raise InputError(f"{len(faulty)} of {len(found)} files cannot be used: {told}.", hint=fetch)
+        hint = " ".join(dict.fromkeys(how_to_get(model_named(one.name)) for one in faulty))
+        raise InputError(f"{len(faulty)} of {len(found)} files cannot be used: {told}.", hint=hint)

@@ -11,11 +11,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pgtools.errors import InputError
-from pgtools.imaging.photo import read_photo
+from pgtools.imaging.photo import read_photo, size_of
 from pgtools.imaging.resample import FILTERS, lanczos
 from pgtools.restoration.degrade import jpeg, shrink
 from pgtools.restoration.strength import usual_error
 from pgtools.restoration.training.settings import PATCH, SCALE
+from pgtools.runtime.files import human_bytes
+from pgtools.runtime.memory import available_memory
 from pgtools.runtime.progress import track
 from pgtools.runtime.seeds import stream
 from pgtools.runtime.workers import map_ahead
@@ -44,21 +46,50 @@ class Pair:
     error: float
 
 
-def load_pool(files: Sequence[Path], *, task: str) -> list[list[Image8]]:
-    """Return each photograph at the sizes it is learnt from, in memory; those too small are left out.
+def check_pool(files: Sequence[Path], *, task: str) -> None:
+    """Raise InputError if `load_pool` would fail, as far as the files' headers tell; it takes a moment only.
 
     Raises:
-        InputError: a file is damaged, or no photograph is large enough.
+        InputError: files are no images (all of those are told), no photograph is large enough, or all together do not
+            fit into memory.
     """
     smallest = _whole_side(task)
-    read = track(map_ahead(_sizes, files), "Reading photographs", total=len(files))
-    large = ([image for image in sizes if min(image.shape[:2]) >= smallest] for sizes in read)
-    pool = [sizes for sizes in large if sizes]
-    if not pool:
+    needed, faults = 0, []
+    for file in files:
+        try:
+            sizes = [_sides(*size_of(file), factor) for factor in REDUCTIONS[_is_lossy(file)]]
+        except InputError as error:
+            faults.append(error)
+            continue
+        needed += sum(3 * width * height for width, height in sizes if min(width, height) >= smallest)
+    _refuse(faults)
+    if not needed:
+        raise _none_large(len(files), smallest)
+    available = available_memory()
+    if available is not None and needed > available:
         raise InputError(
-            f"None of the {len(files)} photographs is large enough.",
-            hint=f"PNGs of {smallest}² pixels or JPEGs of {2 * smallest}² and more are.",
+            f"The {len(files)} photographs take {human_bytes(needed)} of memory; {human_bytes(available)} are left.",
+            hint="Name a folder of fewer or smaller ones.",
         )
+
+
+def load_pool(files: Sequence[Path], *, task: str) -> dict[Path, list[Image8]]:
+    """Return each photograph's file → it at the sizes it is learnt from, in memory; those too small are left out.
+
+    Raises:
+        InputError: files are damaged (all of those are told), or no photograph is large enough.
+    """
+    smallest = _whole_side(task)
+    pool, faults = {}, []
+    read = track(map_ahead(_sizes, files), "Reading photographs", total=len(files))
+    for file, sizes in zip(files, read, strict=True):
+        if isinstance(sizes, InputError):
+            faults.append(sizes)
+        elif large := [image for image in sizes if min(image.shape[:2]) >= smallest]:
+            pool[file] = large
+    _refuse(faults)
+    if not pool:
+        raise _none_large(len(files), smallest)
     return pool
 
 
@@ -74,17 +105,40 @@ def _whole_side(task: str) -> int:
     return PATCH[task] + _GRID if task == "dejpeg" else (PATCH[task] + 2 * _RIM) * SCALE[task]
 
 
-def _sizes(file: Path) -> list[Image8]:
-    photo = read_photo(file)
-    lossy = file.suffix.lower() in (".jpg", ".jpeg", ".webp")
-    return [_reduced(photo, factor) for factor in REDUCTIONS[lossy]]
+def _refuse(faults: Sequence[InputError]) -> None:
+    if faults:
+        raise InputError(" ".join(fault.message for fault in faults), hint="Take these out of the folder.")
+
+
+def _none_large(count: int, smallest: int) -> InputError:
+    return InputError(
+        f"None of the {count} photographs is large enough.",
+        hint=f"PNGs of {smallest}² pixels or JPEGs of {2 * smallest}² and more are.",
+    )
+
+
+def _sizes(file: Path) -> list[Image8] | InputError:
+    """The photograph at its sizes, or why it cannot be read: one damaged file hides no other."""
+    try:
+        photo = read_photo(file)
+    except InputError as error:
+        return error
+    return [_reduced(photo, factor) for factor in REDUCTIONS[_is_lossy(file)]]
+
+
+def _is_lossy(file: Path) -> bool:
+    return file.suffix.lower() in (".jpg", ".jpeg", ".webp")
+
+
+def _sides(width: int, height: int, factor: int) -> tuple[int, int]:
+    return max(width // factor, 1), max(height // factor, 1)
 
 
 def _reduced(photo: Image8, factor: int) -> Image8:
     if factor == 1:
         return photo
     height, width = photo.shape[:2]
-    return lanczos(photo, max(width // factor, 1), max(height // factor, 1))
+    return lanczos(photo, *_sides(width, height, factor))
 
 
 def _piece(image: Image8, side: int, numbers: np.random.Generator) -> Image8:

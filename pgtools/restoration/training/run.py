@@ -17,8 +17,8 @@ from pgtools.restoration.training.settings import RestorerSettings
 from pgtools.runtime.files import check_writable, sha256_of, write_json, written_aside
 
 FORMAT = "pgtools-restorer"
-VERSION = 1
-# What may differ when a run goes on: none of it changes what a step computes.
+VERSION = 2
+# What may differ when a run goes on: none of it changes what a step computes, as long as the precision stays.
 FREE = frozenset({"device", "validate_every", "checkpoint_minutes"})
 
 
@@ -59,26 +59,45 @@ class RestorerRun:
             InputError: the folder holds no run.
             UsageError: `chosen` differs in a setting that decides what is learnt.
         """
-        began = self.read_config()["settings"]
+        config = self.read_config()
+        began = RestorerSettings(**config["settings"]).as_dict()
         for name, value in chosen.items():
-            if name not in FREE and began[name] != value:
+            as_it_computed = name == "precision" and value == config["precision"]
+            if name not in FREE and began[name] != value and not as_it_computed:
                 raise UsageError(
                     f"{self.folder} began with --{name.replace('_', '-')} {began[name]}; it cannot go on with {value}.",
                     hint="Leave the option out, or begin a new run.",
                 )
         return RestorerSettings(**{**began, **chosen})
 
-    def check_photos(self, photos: Sequence[Path]) -> None:
-        """Raise InputError if the run began with other photographs than these, by name or content."""
-        if self.read_config()["photographs"] != described(photos):
+    def check_photos(self, photographs: dict[str, str]) -> None:
+        """Raise InputError if the run began with other photographs, by name, content or order; see `described`."""
+        if list(self.read_config()["photographs"].items()) != list(photographs.items()):
             raise InputError(
                 f"{self.folder} began with other photographs than these.", hint="Name the folder it began with."
             )
 
-    def write_config(self, settings: RestorerSettings, photos: Sequence[Path]) -> None:
-        """Write config.json: settings, and the photographs by content."""
+    def check_precision(self, precision: str) -> None:
+        """Raise UsageError if the run computed in another precision: `auto` depends on the device."""
+        began = self.read_config()["precision"]
+        if began != precision:
+            raise UsageError(
+                f"{self.folder} began in {began}; it cannot go on in {precision}.",
+                hint=f"Pass --precision {began} with the new device.",
+            )
+
+    def write_config(self, settings: RestorerSettings, photographs: dict[str, str], precision: str) -> None:
+        """Write config.json: settings, what their precision came to, and the photographs as `described`."""
         head = {"format": FORMAT, "version": VERSION, "pgtools": __version__}
-        write_json(self.config, {**head, "settings": settings.as_dict(), "photographs": described(photos)})
+        facts = {"settings": settings.as_dict(), "precision": precision, "photographs": photographs}
+        write_json(self.config, {**head, **facts})
+
+    def origin(self) -> dict[str, Any]:
+        """Return all that decides what the run learns, as plain values; its checkpoints carry it."""
+        config = self.read_config()
+        fixed = {name: value for name, value in config["settings"].items() if name not in FREE}
+        photographs = [list(item) for item in config["photographs"].items()]
+        return {"settings": {**fixed, "precision": config["precision"]}, "photographs": photographs}
 
     def read_config(self) -> dict[str, Any]:
         """Return config.json.
@@ -90,6 +109,8 @@ class RestorerRun:
             config = json.loads(self.config.read_text("utf-8"))
             if config["format"] != FORMAT or config["version"] != VERSION:
                 raise ValueError
+            if not isinstance(config["photographs"], dict) or not isinstance(config["precision"], str):
+                raise TypeError
             RestorerSettings(**config["settings"])
         except (OSError, ValueError, KeyError, TypeError, UsageError):
             raise InputError(
@@ -113,7 +134,7 @@ class RestorerRun:
                 with written_aside(log) as aside:
                     aside.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
 
-    def last_validation(self) -> dict[str, dict[str, float]]:
+    def last_validation(self) -> dict[str, dict[str, float | None]]:
         """Return the figures of the last validation, as `validate` gives them."""
         lines = self.validation.read_text("utf-8").splitlines()
         return dict(json.loads(lines[-1])["figures"])
@@ -127,25 +148,35 @@ class RestorerRun:
         """Return what `write_checkpoint` wrote, on the CPU; nothing in the file is run.
 
         Raises:
-            InputError: it is damaged or foreign.
+            InputError: it is damaged or foreign, or a run of other settings or photographs wrote it.
         """
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # torch warns of foreign pickles, which are refused here
                 state = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
-            if not {"network", "average", "optimizer", "state"} <= set(state):
+            if not {"origin", "network", "average", "optimizer", "state"} <= set(state):
                 raise ValueError("parts are missing")
         except MemoryError:
             raise
         except Exception as error:  # a damaged file raises almost anything
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise InputError(f"{self.checkpoint} is no readable checkpoint ({reason}).") from None
+        if state["origin"] != self.origin():
+            raise InputError(
+                f"{self.checkpoint} is of a run with other settings or photographs than {self.config} states.",
+                hint="Put this run's own checkpoint back, or begin a new run.",
+            )
         return dict(state)
 
 
-def described(photos: Sequence[Path]) -> dict[str, str]:
-    """Return name → SHA-256 of photographs: what was learnt from, by content."""
-    return {photo.name: sha256_of(photo) for photo in photos}
+def described(folder: Path, photos: Sequence[Path]) -> dict[str, str]:
+    """Return name → SHA-256 of photographs in their order: what was learnt from, by content.
+
+    Args:
+        folder: what the names count from, with / between their parts.
+        photos: files in it, or below.
+    """
+    return {photo.relative_to(folder).as_posix(): sha256_of(photo) for photo in photos}
 
 
 def _step_in(line: str) -> float:

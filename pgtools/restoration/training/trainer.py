@@ -20,11 +20,11 @@ import torch
 from torch import Tensor
 
 from pgtools import __version__
-from pgtools.errors import PgtoolsError
+from pgtools.errors import InputError, PgtoolsError
 from pgtools.imaging.photo import photos_in
 from pgtools.restoration.compact import CompactNetwork, Shape, parameter_count, write_compact
-from pgtools.restoration.training.patches import Image8, Pair, draw_pair, load_pool
-from pgtools.restoration.training.run import RestorerRun
+from pgtools.restoration.training.patches import Image8, Pair, check_pool, draw_pair, load_pool
+from pgtools.restoration.training.run import RestorerRun, described
 from pgtools.restoration.training.settings import SCALE, UNSHUFFLE, RestorerSettings
 from pgtools.restoration.training.validation import choose, validate
 from pgtools.runtime.device import resolve_device
@@ -36,6 +36,8 @@ from pgtools.runtime.workers import map_ahead
 
 # Steps between two lines of the log, and between two looks at whether someone wants to stop.
 LOG_EVERY = 50
+# As the settings and config.json call them.
+PRECISION_NAMES = {torch.float32: "float32", torch.bfloat16: "bfloat16"}
 # Gradients are cut to this length, which nearly all of them exceed: a loud batch moves no further than a quiet one.
 LONGEST_GRADIENT = 1.0
 
@@ -70,23 +72,35 @@ def train_restorer(photos: Path, folder: Path, settings: RestorerSettings, *, re
         The run: its `weights` are the averaged network once all steps are done.
 
     Raises:
-        InputError: there are no photographs, or not those that the run began with.
+        InputError: there are no photographs, they cannot be learnt from, or they are not those that the run began
+            with; or the checkpoint is not this run's.
         OutputError: the folder holds something else, or cannot be written.
+        UsageError: on the device, the run would go on in another precision.
         PgtoolsError: the loss is no longer finite; the last checkpoint stays.
     """
     run = RestorerRun(folder)
-    files = photos_in(photos)
+    precision = PRECISION_NAMES[_precision(settings, resolve_device(settings.device))]
     if resume:
-        run.check_photos(files)
+        run.check_precision(precision)
     else:
         run.check_new()
+    files = photos_in(photos)
+    check_pool(files, task=settings.task)
+    photographs = described(photos, files)
+    if resume:
+        run.check_photos(photographs)
     with folder_lock(folder):
         if not resume:
-            run.write_config(settings, files)
-        learnt, kept = choose(files)
-        training = Training(run, settings, load_pool(learnt, task=settings.task), load_pool(kept, task=settings.task))
+            run.check_new()  # once more: another process may have begun here meanwhile
+        # Every step that can refuse the photographs comes before the run exists.
+        pool = load_pool(files, task=settings.task)
+        learnt, kept = ([pool[file] for file in part] for part in choose(files, pool))
+        if not resume:
+            run.write_config(settings, photographs, precision)
+        training = Training(run, settings, learnt, kept)
         if run.checkpoint.is_file():
             training.restore(run.read_checkpoint())
+        run.rewind(training.state.steps)
         training.run_steps()
     return run
 
@@ -95,7 +109,7 @@ class Training:
     """A run in memory.
 
     Args:
-        run: where it writes.
+        run: where it writes; its config.json is there.
         settings: see RestorerSettings.
         pool: photographs to learn from, as `load_pool` gives them.
         held: photographs to validate on.
@@ -118,15 +132,23 @@ class Training:
         self.average = copy.deepcopy(self.network).eval().requires_grad_(False)
         self.optimizer = torch.optim.Adam(self.network.parameters(), lr=settings.learning_rate)
         self.state = State()
+        self._origin = run.origin()
         self._saved = time.monotonic()
 
     def restore(self, saved: dict[str, Any]) -> None:
-        """Take up a checkpoint, and drop log lines written after it."""
-        self.network.load_state_dict(saved["network"])
-        self.average.load_state_dict(saved["average"])
-        self.optimizer.load_state_dict(saved["optimizer"])
-        self.state = State(**saved["state"])
-        self.run.rewind(self.state.steps)
+        """Take up a checkpoint.
+
+        Raises:
+            InputError: its parts do not fit this run.
+        """
+        try:
+            self.network.load_state_dict(saved["network"])
+            self.average.load_state_dict(saved["average"])
+            self.optimizer.load_state_dict(saved["optimizer"])
+            self.state = State(**saved["state"])
+        except (RuntimeError, ValueError, TypeError, KeyError, AttributeError) as error:
+            reason = (str(error) or type(error).__name__).splitlines()[0]
+            raise InputError(f"{self.run.checkpoint} does not fit this run ({reason}).") from None
 
     def run_steps(self) -> None:
         """Train to the end, or to an interruption, which leaves a checkpoint behind."""
@@ -169,10 +191,12 @@ class Training:
             given = self.network(seen, strength)
         loss = self._loss(given, wanted, pairs)
         if not math.isfinite(loss.item()):
-            raise self._diverged()
+            raise self._diverged("loss")
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(self.network.parameters(), LONGEST_GRADIENT)
+        # A gradient can overflow where the loss did not; cut to length, it would make every weight no number.
+        if not math.isfinite(torch.nn.utils.clip_grad_norm_(self.network.parameters(), LONGEST_GRADIENT).item()):
+            raise self._diverged("gradient")
         self.optimizer.step()
         self._update_average()
         self.state.steps += 1
@@ -221,6 +245,7 @@ class Training:
     def _save(self) -> None:
         self.run.write_checkpoint(
             {
+                "origin": self._origin,
                 "network": self.network.state_dict(),
                 "average": self.average.state_dict(),
                 "optimizer": self.optimizer.state_dict(),
@@ -229,10 +254,10 @@ class Training:
         )
         self._saved = time.monotonic()
 
-    def _diverged(self) -> PgtoolsError:
+    def _diverged(self, what: str) -> PgtoolsError:
         return PgtoolsError(
-            f"The loss is not finite at step {self.state.steps}.",
-            hint=f"{self.run.checkpoint} is the last good state; a lower --learning-rate may help.",
+            f"The {what} is not finite at step {self.state.steps}.",
+            hint="Begin a new run with a lower --learning-rate.",
         )
 
     def _write_weights(self) -> None:
@@ -277,4 +302,4 @@ def _precision(settings: RestorerSettings, device: torch.device) -> torch.dtype:
     if settings.precision == "auto":
         multiplies = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
         return torch.bfloat16 if multiplies else torch.float32
-    return {"float32": torch.float32, "bfloat16": torch.bfloat16}[settings.precision]
+    return next(kind for kind, name in PRECISION_NAMES.items() if name == settings.precision)

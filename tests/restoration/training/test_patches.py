@@ -9,7 +9,8 @@ from PIL import Image
 from pgtools.errors import InputError
 from pgtools.imaging.photo import photos_in
 from pgtools.restoration.degrade import jpeg, shrink
-from pgtools.restoration.training.patches import draw_pair, load_pool
+from pgtools.restoration.training import patches
+from pgtools.restoration.training.patches import check_pool, draw_pair, load_pool
 from pgtools.restoration.training.settings import PATCH, SCALE
 from tests.pictures import photo_like
 
@@ -75,7 +76,7 @@ def test_jpegs_are_learnt_from_reduced_only_and_small_photos_left_out(tmp_path):
     Image.fromarray(photo_like(60, 60)).save(tmp_path / "c.png")
     files = photos_in(tmp_path)
     assert [file.name for file in files] == ["a.png", "b.jpg", "c.png"]
-    shapes = [[image.shape[:2] for image in sizes] for sizes in load_pool(files, task="sr4")]
+    shapes = [[image.shape[:2] for image in sizes] for sizes in load_pool(files, task="sr4").values()]
     assert shapes == [[(700, 900), (350, 450)], [(350, 450), (233, 300)]]
     with pytest.raises(InputError, match="large enough"):
         load_pool([tmp_path / "c.png"], task="dejpeg")
@@ -86,3 +87,35 @@ def test_a_folder_without_photographs_is_refused(tmp_path):
         photos_in(tmp_path)
     with pytest.raises(InputError, match="is no folder"):
         photos_in(tmp_path / "missing")
+
+
+def test_all_damaged_photographs_are_told_at_once(tmp_path):
+    Image.fromarray(photo_like(240, 240)).save(tmp_path / "whole.png")
+    whole = (tmp_path / "whole.png").read_bytes()
+    (tmp_path / "half.png").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "third.png").write_bytes(whole[: len(whole) // 3])
+    check_pool(photos_in(tmp_path), task="sr4")  # their headers are whole
+    with pytest.raises(InputError, match=r"half\.png: is damaged.*third\.png: is damaged"):
+        load_pool(photos_in(tmp_path), task="sr4")
+    (tmp_path / "text.png").write_text("hello")
+    (tmp_path / "verse.jpg").write_text("hello")
+    with pytest.raises(InputError, match=r"text\.png: is not an image.*verse\.jpg: is not an image"):
+        check_pool(photos_in(tmp_path), task="sr4")
+
+
+def test_headers_tell_how_much_memory_the_photographs_take(tmp_path, monkeypatch):
+    image = Image.fromarray(photo_like(701, 900))
+    image.save(tmp_path / "a.png")
+    image.save(tmp_path / "b.jpg", exif=Image.Exif())
+    Image.fromarray(photo_like(60, 60)).save(tmp_path / "c.png")
+    files = photos_in(tmp_path)
+    taken = sum(image.nbytes for sizes in load_pool(files, task="sr4").values() for image in sizes)
+    monkeypatch.setattr(patches, "available_memory", lambda: taken)
+    check_pool(files, task="sr4")
+    monkeypatch.setattr(patches, "available_memory", lambda: taken - 1)
+    with pytest.raises(InputError, match=r"3 photographs take 3\.0 MB of memory; 3\.0 MB are left"):
+        check_pool(files, task="sr4")
+    monkeypatch.setattr(patches, "available_memory", lambda: None)  # a system that does not tell
+    check_pool(files, task="sr4")
+    with pytest.raises(InputError, match="None of the 1 photographs is large enough"):
+        check_pool([tmp_path / "c.png"], task="sr4")

@@ -1,6 +1,7 @@
 """Training restorers: it learns, it goes on as if never stopped, and it refuses what would mix two runs."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -58,8 +59,9 @@ def test_a_run_leaves_weights_logs_and_how_they_were_made(photos, tmp_path, task
     assert set(figures) == ({"bicubic"} if task == "sr4" else {"q10", "q30", "q75", "q95"})
 
 
-def test_a_stopped_run_goes_on_bit_for_bit(photos, tmp_path, monkeypatch):
-    settings = RestorerSettings(task="sr4", **TINY)
+@pytest.mark.parametrize("task", ["dejpeg", "sr4"])
+def test_a_stopped_run_goes_on_bit_for_bit(photos, tmp_path, monkeypatch, task):
+    settings = RestorerSettings(task=task, **TINY)
     whole = train_restorer(photos, tmp_path / "whole", settings)
     with monkeypatch.context() as patch:
         interrupted_after(3, patch)
@@ -136,11 +138,171 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_the_checkpoint(photos,
         return enlarging_loss(given, wanted) * (float("nan") if len(calls) == 3 else 1)
 
     monkeypatch.setattr(training, "enlarging_loss", bad)
-    with pytest.raises(PgtoolsError, match="not finite"):
+    with pytest.raises(PgtoolsError, match="loss is not finite at step 2") as error:
         train_restorer(photos, tmp_path / "run", settings)
+    assert error.value.hint == "Begin a new run with a lower --learning-rate."
     state = RestorerRun(tmp_path / "run").read_checkpoint()
     assert state["state"]["steps"] == 2
     assert all(bool(torch.isfinite(weights).all()) for weights in state["network"].values())
+
+
+class FiniteWithoutGradient(torch.autograd.Function):
+    """A loss that is as it should be while its gradient is infinite, as where a square root begins."""
+
+    @staticmethod
+    def forward(context, loss):
+        return loss.clone()
+
+    @staticmethod
+    def backward(context, gradient):
+        return gradient * float("inf")
+
+
+def test_a_gradient_that_is_not_finite_ends_the_run_before_it_reaches_a_weight(photos, tmp_path, monkeypatch):
+    settings = RestorerSettings(task="sr4", checkpoint_minutes=0.0, **TINY)
+    calls = []
+
+    def bad(given, wanted):
+        calls.append(1)
+        loss = enlarging_loss(given, wanted)
+        return FiniteWithoutGradient.apply(loss) if len(calls) == settings.steps else loss  # in the very last step
+
+    monkeypatch.setattr(training, "enlarging_loss", bad)
+    with pytest.raises(PgtoolsError, match="gradient is not finite at step 3"):
+        train_restorer(photos, tmp_path / "run", settings)
+    run = RestorerRun(tmp_path / "run")
+    assert not run.weights.exists()
+    state = run.read_checkpoint()
+    assert all(bool(torch.isfinite(weights).all()) for weights in state["network"].values())
+
+
+def test_photographs_of_one_name_in_two_folders_are_two(photos, tmp_path):
+    for name in ("a", "b"):
+        (photos / name).mkdir()
+        Image.fromarray(photo_like(240, 240, seed=ord(name))).save(photos / name / "x.png")
+    settings = RestorerSettings(task="sr4", **TINY)
+    run = train_restorer(photos, tmp_path / "run", settings)
+    assert list(run.read_config()["photographs"]) == ["0.png", "1.png", "2.png", "a/x.png", "b/x.png"]
+    Image.fromarray(photo_like(240, 240, seed=77)).save(photos / "a" / "x.png")
+    with pytest.raises(InputError, match="other photographs"):
+        train_restorer(photos, tmp_path / "run", settings, resume=True)
+
+
+def test_the_same_photographs_in_another_order_are_others(photos, tmp_path):
+    run = train_restorer(photos, tmp_path / "run", RestorerSettings(task="sr4", **TINY))
+    known = run.read_config()["photographs"]
+    run.check_photos(dict(known))
+    with pytest.raises(InputError, match="other photographs"):
+        run.check_photos(dict(reversed(known.items())))
+
+
+def test_a_checkpoint_of_another_run_is_refused(photos, tmp_path):
+    settings = {"task": "sr4", **TINY}
+    run = train_restorer(photos, tmp_path / "run", RestorerSettings(**settings))
+    own = run.checkpoint.read_bytes()
+    for other in ({"seed": 1}, {"task": "dejpeg"}):
+        named = RestorerSettings(**{**settings, **other, "steps": 1})
+        stranger = train_restorer(photos, tmp_path / next(iter(other)), named)
+        run.checkpoint.write_bytes(stranger.checkpoint.read_bytes())
+        with pytest.raises(InputError, match="of a run with other settings or photographs"):
+            train_restorer(photos, tmp_path / "run", RestorerSettings(**settings), resume=True)
+    run.checkpoint.write_bytes(own)
+    train_restorer(photos, tmp_path / "run", RestorerSettings(**settings), resume=True)
+
+
+def test_every_setting_that_decides_what_is_learnt_and_no_other_ties_a_checkpoint(photos, tmp_path):
+    settings = RestorerSettings(task="sr4", **TINY)
+    run = train_restorer(photos, tmp_path / "run", settings)
+    photographs = run.read_config()["photographs"]
+    free = {"device": "auto", "validate_every": 7, "checkpoint_minutes": 1.0}
+    run.write_config(replace(settings, **free), photographs, "float32")
+    run.read_checkpoint()
+    for change in ({"batch": 3}, {"learning_rate": 0.01}, {"average": 0.5}, {"warmup": 1}, {"seed": 1}):
+        run.write_config(replace(settings, **change), photographs, "float32")
+        with pytest.raises(InputError, match="other settings or photographs"):
+            run.read_checkpoint()
+    run.write_config(settings, photographs, "bfloat16")
+    with pytest.raises(InputError, match="other settings or photographs"):
+        run.read_checkpoint()
+
+
+def test_a_checkpoint_of_other_photographs_is_refused(photos, tmp_path):
+    settings = RestorerSettings(task="sr4", **TINY)
+    stranger = train_restorer(photos, tmp_path / "other", settings)
+    (photos / "1.png").rename(photos / "3.png")
+    run = train_restorer(photos, tmp_path / "run", settings)
+    run.checkpoint.write_bytes(stranger.checkpoint.read_bytes())
+    with pytest.raises(InputError, match="other settings or photographs"):
+        run.read_checkpoint()
+
+
+def test_a_checkpoint_whose_parts_do_not_fit_is_told_in_a_line(photos, tmp_path):
+    settings = RestorerSettings(task="sr4", **TINY)
+    run = train_restorer(photos, tmp_path / "run", settings)
+    saved = run.read_checkpoint()
+    for part in ("network", "average", "optimizer", "state"):
+        run.write_checkpoint({**saved, part: {"odd": 1}})
+        with pytest.raises(InputError, match="does not fit this run") as error:
+            train_restorer(photos, tmp_path / "run", settings, resume=True)
+        assert "\n" not in error.value.message
+
+
+def test_a_run_goes_on_in_the_precision_it_began_in(photos, tmp_path, monkeypatch):
+    run = train_restorer(photos, tmp_path / "run", RestorerSettings(task="sr4", **TINY))
+    assert run.read_config()["precision"] == "float32"
+    monkeypatch.setattr(training, "_precision", lambda settings, device: torch.bfloat16)  # as on a GPU
+    with pytest.raises(UsageError, match="began in float32; it cannot go on in bfloat16") as error:
+        train_restorer(photos, tmp_path / "run", run.resumed_settings({}), resume=True)
+    assert "--precision float32" in error.value.hint
+    monkeypatch.undo()
+    settings = run.resumed_settings({"precision": "float32"})
+    assert settings.precision == "float32"
+    train_restorer(photos, tmp_path / "run", settings, resume=True)
+    with pytest.raises(UsageError, match="cannot go on with bfloat16"):
+        run.resumed_settings({"precision": "bfloat16"})
+
+
+def test_a_run_killed_before_its_first_checkpoint_begins_its_logs_anew(photos, tmp_path):
+    settings = RestorerSettings(task="sr4", **TINY)
+    run = train_restorer(photos, tmp_path / "run", settings)
+    run.checkpoint.unlink()
+    train_restorer(photos, tmp_path / "run", settings, resume=True)
+    assert [line["step"] for line in lines(run.log)] == [4]
+    assert [line["step"] for line in lines(run.validation)] == [2, 4]
+
+
+def test_photographs_that_cannot_be_learnt_from_leave_no_run_behind(photos, tmp_path):
+    settings = RestorerSettings(task="sr4", **TINY)
+    small = tmp_path / "small"
+    small.mkdir()
+    Image.fromarray(photo_like(60, 60)).save(small / "0.png")
+    with pytest.raises(InputError, match="large enough"):
+        train_restorer(small, tmp_path / "run", settings)
+    assert not (tmp_path / "run").exists()
+    whole = (photos / "0.png").read_bytes()
+    (photos / "0.png").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(InputError, match="damaged"):
+        train_restorer(photos, tmp_path / "run", settings)
+    (photos / "0.png").write_bytes(whole)
+    assert train_restorer(photos, tmp_path / "run", settings).weights.exists()
+
+
+def test_one_small_photograph_spoils_no_folder(tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for number in range(12):
+        side = 60 if number == 11 else 232  # the twelfth would be the only one to validate on
+        Image.fromarray(photo_like(side, side, seed=number)).save(folder / f"{number:02d}.png")
+    run = train_restorer(folder, tmp_path / "run", RestorerSettings(task="sr4", **TINY))
+    assert run.weights.exists() and len(run.read_config()["photographs"]) == 12
+
+
+def test_a_flat_photograph_to_validate_on_stops_no_run(tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    Image.new("RGB", (240, 240), (128, 128, 128)).save(folder / "flat.png")
+    run = train_restorer(folder, tmp_path / "run", RestorerSettings(task="sr4", **TINY))
+    assert run.last_validation()["bicubic"]["psnr_before"] is None
 
 
 def test_the_jpeg_loss_counts_each_patch_in_units_of_its_usual_error():
@@ -165,6 +327,11 @@ def test_the_learning_rate_warms_up_and_falls_to_zero():
 
 def test_every_twelfth_photograph_is_kept_for_validation(tmp_path):
     files = [tmp_path / f"{i:02d}.png" for i in range(25)]
-    learnt, kept = choose(files)
+    learnt, kept = choose(files, files)
     assert kept == [files[11], files[23]] and len(learnt) == 23 and not set(learnt) & set(kept)
-    assert choose(files[:5]) == (files[:5], files[:5])
+    assert choose(files[:5], files) == (files[:5], files[:5])
+    # Those too small change no other's part, as long as one to validate on is left.
+    assert choose(files, files[:3] + files[5:]) == (learnt[:3] + learnt[5:], kept)
+    assert choose(files, files[:23] + files[24:]) == (learnt, kept[:1])
+    assert choose(files[:13], files[:11] + files[12:13]) == (files[:11], files[12:13])
+    assert choose(files[:12], files[:11]) == (files[:11], files[:11])
