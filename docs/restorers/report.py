@@ -20,8 +20,8 @@ from pgtools.errors import PgtoolsError
 from pgtools.runtime.files import written_aside
 
 if TYPE_CHECKING:
-    from pgtools.restoration.evaluate import Evaluation
-    from pgtools.restoration.tables import Table
+    from pgtools.restoration.measuring.evaluate import Evaluation
+    from pgtools.restoration.measuring.tables import Table
 
 DOCS = Path(__file__).parents[1]
 PAGE = DOCS / "models.md"
@@ -69,10 +69,10 @@ def _measured(text: str, chosen: argparse.Namespace) -> str:
     from pictures import Networks, write_pictures
 
     from pgtools.models.weights import find
-    from pgtools.restoration.evaluate import evaluate
-    from pgtools.restoration.measure_settings import MeasureSettings
+    from pgtools.restoration.measuring.evaluate import evaluate
+    from pgtools.restoration.measuring.settings import MeasureSettings
+    from pgtools.restoration.measuring.tables import tables_of
     from pgtools.restoration.network import ImageNetwork, find_network
-    from pgtools.restoration.tables import tables_of
 
     dejpeg = evaluate(chosen.dejpeg, [chosen.photos], MeasureSettings(superres=chosen.sr4))
     sr4 = evaluate(chosen.sr4, [chosen.photos], MeasureSettings())
@@ -114,11 +114,12 @@ def _made(*files: Path) -> str:
 
 def _as_found(chosen: argparse.Namespace, halved: Evaluation) -> Table:
     """Return the gains on JPEGs that stand there at their own size, with the artifacts that they came with."""
-    from pgtools.restoration.evaluate import LOSSY, evaluate
-    from pgtools.restoration.measure_settings import MeasureSettings
-    from pgtools.restoration.tables import tables_of
+    from pgtools.imaging.photo import LOSSY
+    from pgtools.restoration.measuring.evaluate import evaluate
+    from pgtools.restoration.measuring.settings import MeasureSettings
+    from pgtools.restoration.measuring.tables import tables_of
 
-    lossy = [chosen.photos / one.photo for one in halved.restored if Path(one.photo).suffix in LOSSY]
+    lossy = [chosen.photos / one.photo for one in halved.restored if Path(one.photo).suffix.lower() in LOSSY]
     gains = tables_of(_short(evaluate(chosen.dejpeg, lossy, MeasureSettings(halve_lossy=False))))[1]
     known = {one.photo: one.size for one in _short(halved).restored}
     return replace(gains, rows=tuple(row for row in gains.rows if known[row[0]] != row[1]))
@@ -126,7 +127,7 @@ def _as_found(chosen: argparse.Namespace, halved: Evaluation) -> Table:
 
 def _side_by_side(*enlargers: Evaluation) -> str:
     """Return the means of every way to enlarge, as Markdown."""
-    from pgtools.restoration.evaluate import mean
+    from pgtools.restoration.measuring.evaluate import mean
 
     means = [mean([photo.figures for photo in one.enlarged]) for one in enlargers]
     names = ["pgtools-sr4", "Real-ESRGAN ×4"]

@@ -17,6 +17,8 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from pgtools.errors import InputError
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm"})
+# Those that usually hold less than the photograph was.
+LOSSY = frozenset({".jpg", ".jpeg", ".webp"})
 # The plug-ins of Pillow that read them; the others are as many parsers more for strangers' bytes, and EPS starts
 # Ghostscript. A phone's MPO is opened as JPEG.
 KINDS = {"JPEG": "JPEG", "PNG": "PNG", "WEBP": "WebP", "BMP": "BMP", "TIFF": "TIFF", "PPM": "PPM"}

@@ -67,8 +67,8 @@ def usual_error(quality: float) -> float:
 def jpeg_strength(image: NDArray[np.uint8]) -> float:
     """Return how many levels (RMS) an image is off by a JPEG compression in its past; 0 if it shows none.
 
-    The scale is that of `usual_error`, so a libjpeg file of quality q gives about `usual_error(q)`. The blocks may begin
-    anywhere, as in a photo that was cut afterwards, if there are some hundreds of them.
+    The scale is that of `usual_error`, so a libjpeg file of quality q gives about `usual_error(q)`. The blocks may
+    begin anywhere, as in a photo that was cut afterwards, if there are some hundreds of them.
 
     Nothing is found in a JPEG that was scaled, or of which a third was painted over; from a quality of 96 or so on; and
     in text or drawings on pure white, where the decoder cut off what rings around every line. Of several compressions

@@ -8,7 +8,7 @@ from pgtools.models.registry import registry
 from pgtools.models.weights import find
 from pgtools.restoration.compact import read_compact, read_made
 from pgtools.restoration.degrade import jpeg, shrink
-from pgtools.restoration.measure import luminance, psnr
+from pgtools.restoration.measuring.figures import luminance, psnr
 from pgtools.restoration.network import ImageNetwork
 from pgtools.runtime.files import sha256_of
 from tests.pictures import astronaut

@@ -9,7 +9,7 @@ import click
 
 from pgtools.cli._options import SOURCE, json_option, settings_options
 from pgtools.cli._output import print_json, print_table
-from pgtools.restoration.measure_settings import MeasureSettings
+from pgtools.restoration.measuring.settings import MeasureSettings
 
 
 @click.command("measure", short_help="Measure a network on photographs.")
@@ -29,8 +29,8 @@ def command(network: str, photos: tuple[Path, ...], chosen: dict[str, Any], as_j
       pgtools models measure pgtools-dejpeg photos/
       pgtools models measure pgtools-sr4 photos/ --json > sr4.json
     """
-    from pgtools.restoration.evaluate import evaluate, plain
-    from pgtools.restoration.tables import tables_of
+    from pgtools.restoration.measuring.evaluate import evaluate, plain
+    from pgtools.restoration.measuring.tables import tables_of
 
     found = evaluate(network, photos, MeasureSettings(**chosen))
     if as_json:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pgtools.errors import InputError
-from pgtools.imaging.photo import read_photo, size_of
+from pgtools.imaging.photo import LOSSY, read_photo, size_of
 from pgtools.imaging.resample import FILTERS, lanczos
 from pgtools.restoration.degrade import jpeg, shrink
 from pgtools.restoration.strength import usual_error
@@ -127,7 +127,7 @@ def _sizes(file: Path) -> list[Image8] | InputError:
 
 
 def _is_lossy(file: Path) -> bool:
-    return file.suffix.lower() in (".jpg", ".jpeg", ".webp")
+    return file.suffix.lower() in LOSSY
 
 
 def _sides(width: int, height: int, factor: int) -> tuple[int, int]:

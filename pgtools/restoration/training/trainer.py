@@ -23,6 +23,7 @@ from pgtools import __version__
 from pgtools.errors import InputError, PgtoolsError
 from pgtools.imaging.photo import photos_in
 from pgtools.restoration.compact import CompactNetwork, Shape, parameter_count, write_compact
+from pgtools.restoration.training.losses import enlarging_loss, jpeg_loss, learning_rate
 from pgtools.restoration.training.patches import Image8, Pair, check_pool, draw_pair, load_pool
 from pgtools.restoration.training.run import RestorerRun, described
 from pgtools.restoration.training.settings import SCALE, UNSHUFFLE, RestorerSettings
@@ -270,32 +271,6 @@ class Training:
             "parameters": parameter_count(self.average),
         }
         write_compact(self.run.weights, self.average, made)
-
-
-def learning_rate(step: int, settings: RestorerSettings) -> float:
-    """Return Adam's rate at a step: a linear warm-up, then half a cosine down to zero."""
-    warm = min(1.0, (step + 1) / max(settings.warmup, 1))
-    return settings.learning_rate * warm * 0.5 * (1 + math.cos(math.pi * min(step / settings.steps, 1.0)))
-
-
-def jpeg_loss(given: Tensor, wanted: Tensor, errors: Tensor) -> Tensor:
-    """Return the mean squared error in units of each patch's usual error, so that all qualities count alike.
-
-    A mean absolute error would leave the network where it begins, at doing nothing: most of what JPEG does to a pixel
-    is within a level, and the median of that is no error.
-
-    Args:
-        given: float32 (N, 3, H, W), the network's output.
-        wanted: float32 (N, 3, H, W) in [0, 1].
-        errors: float32 (N,), the usual RMS errors in levels.
-    """
-    squared = ((given - wanted) * 255).square().mean(dim=(1, 2, 3))
-    return (squared / (1 + errors).square()).mean()
-
-
-def enlarging_loss(given: Tensor, wanted: Tensor) -> Tensor:
-    """Return the mean absolute error in levels; arguments as for `jpeg_loss`."""
-    return ((given - wanted) * 255).abs().mean()
 
 
 def _precision(settings: RestorerSettings, device: torch.device) -> torch.dtype:

@@ -13,7 +13,7 @@ from pgtools.imaging.conventions import quantise
 from pgtools.imaging.resample import FILTERS
 from pgtools.restoration.compact import CompactNetwork
 from pgtools.restoration.degrade import jpeg, shrink
-from pgtools.restoration.measure import luminance, psnr, ssim
+from pgtools.restoration.measuring.figures import luminance, psnr, ssim
 from pgtools.restoration.strength import jpeg_strength
 from pgtools.restoration.training.patches import Image8
 from pgtools.restoration.training.settings import SCALE

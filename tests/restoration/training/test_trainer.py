@@ -11,9 +11,10 @@ from PIL import Image
 from pgtools.errors import InputError, OutputError, PgtoolsError, UsageError
 from pgtools.restoration.compact import read_compact, read_made
 from pgtools.restoration.training import trainer as training
+from pgtools.restoration.training.losses import enlarging_loss, jpeg_loss, learning_rate
 from pgtools.restoration.training.run import RestorerRun
 from pgtools.restoration.training.settings import RestorerSettings
-from pgtools.restoration.training.trainer import enlarging_loss, jpeg_loss, learning_rate, train_restorer
+from pgtools.restoration.training.trainer import train_restorer
 from pgtools.restoration.training.validation import choose
 from tests.pictures import photo_like
 

@@ -8,7 +8,7 @@ from skimage.metrics import peak_signal_noise_ratio
 
 from pgtools.restoration.compact import CompactNetwork, Shape
 from pgtools.restoration.degrade import jpeg, shrink
-from pgtools.restoration.measure import luminance
+from pgtools.restoration.measuring.figures import luminance
 from pgtools.restoration.training.validation import validate
 from tests.pictures import astronaut
 

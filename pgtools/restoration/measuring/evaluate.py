@@ -12,11 +12,9 @@ from typing import Any, TypeVar
 import numpy as np
 
 from pgtools.errors import InputError, UsageError
-from pgtools.imaging.photo import photos_in, read_photo
+from pgtools.imaging.photo import LOSSY, photos_in, read_photo
 from pgtools.imaging.resample import lanczos
-from pgtools.restoration.measure_settings import MeasureSettings
-from pgtools.restoration.network import ImageNetwork, find_network
-from pgtools.restoration.protocol import (
+from pgtools.restoration.measuring.protocol import (
     LATER_SCALE,
     QUALITIES,
     AtQuality,
@@ -29,12 +27,13 @@ from pgtools.restoration.protocol import (
     restore_at,
     restore_clean,
 )
+from pgtools.restoration.measuring.settings import MeasureSettings
+from pgtools.restoration.network import ImageNetwork, find_network
 from pgtools.runtime.files import sha256_of
 from pgtools.runtime.progress import track
 
 Row = TypeVar("Row", AtQuality, OnClean, Enlargement)
 
-LOSSY = (".jpg", ".jpeg", ".webp")
 # Of the photo as it is measured: without its border it still has to hold the window of SSIM.
 SMALLEST = 32
 

@@ -14,10 +14,9 @@ from skimage.metrics import peak_signal_noise_ratio
 from pgtools.errors import InputError, UsageError
 from pgtools.restoration.compact import CompactNetwork, Shape, write_compact
 from pgtools.restoration.degrade import jpeg, shrink
-from pgtools.restoration.evaluate import Enlarged, Evaluation, Restored, evaluate, mean, plain, read_photos
-from pgtools.restoration.measure import luminance
-from pgtools.restoration.measure_settings import MeasureSettings
-from pgtools.restoration.protocol import (
+from pgtools.restoration.measuring.evaluate import Enlarged, Evaluation, Restored, evaluate, mean, plain, read_photos
+from pgtools.restoration.measuring.figures import luminance
+from pgtools.restoration.measuring.protocol import (
     QUALITIES,
     Enlargement,
     Image8,
@@ -27,7 +26,8 @@ from pgtools.restoration.protocol import (
     restore_at,
     restore_clean,
 )
-from pgtools.restoration.tables import Table, tables_of
+from pgtools.restoration.measuring.settings import MeasureSettings
+from pgtools.restoration.measuring.tables import Table, tables_of
 from tests.pictures import astronaut
 
 

@@ -22,7 +22,7 @@ from PIL import Image
 
 from pgtools.imaging.resample import FILTERS, lanczos
 from pgtools.restoration.degrade import jpeg, shrink
-from pgtools.restoration.measure import blockiness, luminance, psnr, ssim
+from pgtools.restoration.measuring.figures import blockiness, luminance, psnr, ssim
 
 Image8 = NDArray[np.uint8]
 # uint8 (H, W, 3) -> uint8 (H·scale, W·scale, 3), scale; an `ImageNetwork` is one.

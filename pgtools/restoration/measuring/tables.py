@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pgtools.restoration.evaluate import Enlarged, Evaluation, Restored, mean
-from pgtools.restoration.protocol import QUALITIES, Enlargement
+from pgtools.restoration.measuring.evaluate import Enlarged, Evaluation, Restored, mean
+from pgtools.restoration.measuring.protocol import QUALITIES, Enlargement
 
 MEAN = "mean"
 

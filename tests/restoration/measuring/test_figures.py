@@ -10,9 +10,9 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from pgtools.errors import InputError
 from pgtools.imaging import ssim as building_blocks
-from pgtools.restoration import measure
 from pgtools.restoration.degrade import jpeg
-from pgtools.restoration.measure import blockiness, luminance, psnr, ssim
+from pgtools.restoration.measuring import figures
+from pgtools.restoration.measuring.figures import blockiness, luminance, psnr, ssim
 from tests.pictures import astronaut, noise_images, smooth_images
 from tests.reference.blockiness import blocking_effect_factor
 
@@ -151,9 +151,9 @@ class TestBlockiness:
 
 
 MISTAKES = {
-    "full-swing luminance": (measure.conventions, "luminance", lambda image: image.astype(float) @ [0.3, 0.59, 0.11]),
-    "another window": (measure, "SIGMA", 1.2),
-    "no luminance term": (measure, "luminance_term", lambda blurred: 1.0),
+    "full-swing luminance": (figures.conventions, "luminance", lambda image: image.astype(float) @ [0.3, 0.59, 0.11]),
+    "another window": (figures, "SIGMA", 1.2),
+    "no luminance term": (figures, "luminance_term", lambda blurred: 1.0),
     "constants of another range": (building_blocks, "_C2", 0.03**2),
 }
 
