@@ -74,9 +74,9 @@ def _measured(text: str, chosen: argparse.Namespace) -> str:
     from pgtools.restoration.measuring.tables import tables_of
     from pgtools.restoration.network import ImageNetwork, find_network
 
+    compared = chosen.real_esrgan or find("realesrgan-x4plus")
     dejpeg = evaluate(chosen.dejpeg, [chosen.photos], MeasureSettings(superres=chosen.sr4))
     sr4 = evaluate(chosen.sr4, [chosen.photos], MeasureSettings())
-    compared = chosen.real_esrgan or find("realesrgan-x4plus")
     more = [evaluate(str(compared), [chosen.photos], MeasureSettings())]
     files = [find_network(chosen.dejpeg), find_network(chosen.sr4)]
     text = _put(text, "made", _made(*files))

@@ -62,6 +62,17 @@ def test_the_check_loads_no_torch(page: Path) -> None:
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
+def test_without_the_network_to_compare_with_the_page_is_left_as_it_was(
+    report: ModuleType, page: Path, tmp_path: Path, monkeypatch
+) -> None:
+    monkeypatch.delenv("PGTOOLS_SHARED", raising=False)
+    monkeypatch.setenv("PGTOOLS_CACHE", str(tmp_path))
+    before = page.read_text()
+    with pytest.raises(SystemExit, match="pgtools models fetch realesrgan-x4plus"):
+        report.main([str(tmp_path), "--page", str(page)])
+    assert page.read_text() == before
+
+
 @pytest.mark.slow
 def test_the_whole_page_is_made(report: ModuleType, page: Path, tmp_path: Path) -> None:
     from skimage import data
@@ -77,6 +88,7 @@ def test_the_whole_page_is_made(report: ModuleType, page: Path, tmp_path: Path) 
         made = {"torch": "2.6", "settings": settings, "photographs": {"a.png": ""}, "seconds": 1800, "parameters": 1234}
         write_compact(path, CompactNetwork(shape), made)
     words = [photos, "--page", page, "--pictures", tmp_path / "pictures", "--dejpeg", files[0], "--sr4", files[1]]
+    words += ["--real-esrgan", files[1]]  # any enlarger stands in for it
     report.main([str(word) for word in words])
     text = page.read_text()
     assert "train-restorer build/photos/train build/sr4 --task sr4 --steps 3 --seed 5\n" in text
