@@ -67,7 +67,10 @@ def test_a_guided_network_corrects_in_proportion_and_at_zero_not_at_all():
     # Each image has its own strength.
     both = network(image, torch.tensor([0.0, 9.0]))
     assert torch.equal(both[0], image[0]) and not torch.equal(both[1], image[1])
-    # What it computes depends on the strength, and what it changes is counted in units of it.
+    # What it computes depends on the strength,
+    one, two = (network(image, torch.full((2,), levels)) - image for levels in (3.0, 6.0))
+    assert (two - 2 * one).abs().max() > 1e-3
+    # and what it changes is counted in units of it.
     network.head.weight[:, 24:] = 0
     one, two = (network(image, torch.full((2,), levels)) - image for levels in (3.0, 6.0))
     torch.testing.assert_close(two, 2 * one, rtol=1e-3, atol=1e-6)
