@@ -1,120 +1,221 @@
-"""CelebA's folders and text files: which photos there are, and the five points of each."""
+"""What tables tell of photos: the five points of a face, CelebA's attributes, identities and splits."""
 
 from __future__ import annotations
 
-import csv
-import os
-from collections.abc import Iterable
-from dataclasses import dataclass
-from pathlib import Path
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pgtools.celebahq.photos import PhotoSet, StoredFile
 from pgtools.errors import InputError
-from pgtools.imaging.photo import SUFFIXES
-
-# Where photos stand in the editions of CelebA, most original first; each goes with one annotation file.
-LAYOUTS = (
-    ("img_celeba", "list_landmarks_celeba"),
-    ("img_align_celeba", "list_landmarks_align_celeba"),
-    ("img_align_celeba_png", "list_landmarks_align_celeba"),
+from pgtools.stores.formats.celeba_tables import (
+    ATTRIBUTES,
+    COUNT,
+    IDENTITIES,
+    PARTITION,
+    PARTS,
+    READERS,
+    Table,
+    csv_rows,
+    decoded,
 )
-COORDINATES = 10
+
+POINTS = ("lefteye", "righteye", "nose", "leftmouth", "rightmouth")
+COLUMNS = tuple(f"{point}_{axis}" for point in POINTS for axis in "xy")
+# What the column or the key with a photo's name is called: by Kaggle, in our own manifest, by others.
+NAMES = ("image_id", "file", "name")
+# No photo reaches this far; a larger number is damage.
+FARTHEST = 1e6
+
+Entries = Iterator[tuple[str, str, NDArray[np.float64]]]
+Value = TypeVar("Value")
 
 
-@dataclass(frozen=True)
-class PhotoSet:
-    """Photos to build from.
+def read_landmarks(file: StoredFile) -> dict[str, NDArray[np.float64]]:
+    """Return name → float64 (5, 2) points of a table: eyes, nose, mouth corners, left in the picture first.
 
-    Attributes:
-        folder: below which they are.
-        files: name → file, sorted by name; a name is the path below `folder` (bytes that are no UTF-8 as \\xNN), and
-            what annotation, manifest and store call a photo.
-        annotation: the landmark file that belongs to them, if there is one.
-    """
+    The name's end decides how it is read:
 
-    folder: Path
-    files: dict[str, Path]
-    annotation: Path | None
+    - `.csv`: a header with `image_id`, `file` or `name` and `lefteye_x`, `lefteye_y`, … `rightmouth_y`: Kaggle's
+      edition, and the manifest of a build, of which photos without points and further faces of a photo are left out;
+    - `.json`: `{name: points, …}` or `[{"file": name, "landmarks": points}, …]`, points as ten numbers or five pairs;
+    - any other: CelebA's text: the number of photos, the names of the columns, then a name and ten numbers a line.
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The names, sorted."""
-        return tuple(self.files)
-
-
-def find_photos(root: Path) -> PhotoSet:
-    """Return the photos of a CelebA folder (any edition) or of any folder, with the annotation that belongs to them.
+    Args:
+        file: the table.
 
     Raises:
-        InputError: `root` is no folder, or there is no photo below it.
+        InputError: it cannot be read, is not such a table, or names a photo twice; the first bad line is named.
     """
-    if not root.is_dir():
-        found = "a file" if root.exists() else "missing"
-        raise InputError(f"{root} is {found}; expected CelebA's folder, or a folder of photos.")
-    for images, annotation in LAYOUTS:
-        for base in (root, root / "Img"):
-            folder = base / images
-            if (folder / images).is_dir():  # some editions nest the folder in itself
-                folder = folder / images
-            if folder.is_dir():
-                return _photo_set(folder, _annotation_file(root, annotation))
-    by_name = dict(LAYOUTS).get(root.name)
-    return _photo_set(root, _annotation_file(root.parent, by_name) if by_name else _any_annotation(root))
-
-
-def read_landmarks(path: Path) -> dict[str, NDArray[np.float64]]:
-    """Return name → float64 (5, 2) points of a CelebA annotation: the original text, or Kaggle's CSV.
-
-    Raises:
-        InputError: the file is not such a table; the first bad line is named.
-    """
-    try:
-        text = path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read as text ({error}).") from None
-    lines = text.splitlines()
-    if path.suffix == ".csv":
-        rows: Iterable[tuple[int, list[str]]] = enumerate(csv.reader(lines[1:]), start=2)
-        try:
-            return dict(_points(path, number, row) for number, row in rows if row)
-        except csv.Error as error:
-            raise InputError(f"{path}: is no CSV table ({error}).") from None
-    if not lines or not lines[0].strip().isdigit():
-        raise InputError(f"{path}: line 1 is {lines[0][:40] if lines else ''!r}; expected the number of photos.")
-    split = ((number, line.rsplit(None, COORDINATES)) for number, line in enumerate(lines[2:], start=3) if line.strip())
-    points = dict(_points(path, number, words) for number, words in split)
-    if len(points) != int(lines[0]):
-        raise InputError(
-            f"{path}: line 1 says {lines[0].strip()} photos; {len(points)} follow.", hint="Is it cut short?"
-        )
+    where = str(file)
+    text = decoded(_bytes(file), where)
+    suffix = where.lower().rpartition(".")[2]
+    if suffix == "json":
+        entries = _of_json(text, where)
+    else:
+        entries = _of_csv(text, where) if suffix == "csv" else _of_text(text, where)
+    points: dict[str, NDArray[np.float64]] = {}
+    for place, name, found in entries:
+        if name in points:
+            raise InputError(f"{where}: {place} names {name[:80]!r} a second time.", hint="Keep one of the two.")
+        points[name] = found
     return points
 
 
-def _points(path: Path, number: int, words: list[str]) -> tuple[str, NDArray[np.float64]]:
+def match(names: Iterable[str], known: Mapping[str, Value]) -> dict[str, Value]:
+    """Return photo → value for those photos that a table knows.
+
+    A photo without a line of its own has the line of the same name with another suffix, as CelebA's tables say .jpg of
+    its PNG edition too; unless that line is another photo's, or there are two of them.
+
+    Args:
+        names: of the photos.
+        known: the table: name → value.
+    """
+    photos = dict.fromkeys(names)
+    lines: dict[str, str | None] = {}
+    for line in known:
+        if line not in photos:
+            lines[_stem(line)] = None if _stem(line) in lines else line
+    found = {name: name if name in known else lines.get(_stem(name)) for name in photos}
+    return {name: known[line] for name, line in found.items() if line is not None}
+
+
+@dataclass(frozen=True)
+class Annotations:
+    """What CelebA's own tables say of photos.
+
+    Attributes:
+        tables: those that are there, by their names without suffix.
+        lines: of each table: photo → its row.
+    """
+
+    tables: dict[str, Table] = field(default_factory=dict)
+    lines: dict[str, dict[str, int]] = field(default_factory=dict)
+
+    def of(self, name: str) -> dict[str, bool | int | str]:
+        """Return what is known of a photo.
+
+        The 40 attributes as bools, `identity` as int, and `split` as "train", "valid" or "test"; a table that is not
+        there, or does not list the photo, gives nothing.
+
+        Args:
+            name: of the photo.
+        """
+        told: dict[str, bool | int | str] = {}
+        for stem, table in self.tables.items():
+            if name not in self.lines[stem]:
+                continue
+            values = table.values[self.lines[stem][name]].tolist()
+            if stem == ATTRIBUTES:
+                told |= {column: value > 0 for column, value in zip(table.columns, values, strict=True)}
+            elif stem == IDENTITIES:
+                told["identity"] = values[0]
+            elif stem == PARTITION:
+                told["split"] = PARTS[values[0]]
+        return told
+
+
+def read_annotations(photos: PhotoSet) -> Annotations:
+    """Return what CelebA's tables beside the photos say; empty where there are none.
+
+    Raises:
+        InputError: a table cannot be read or is damaged; the first bad line is named.
+    """
+    tables = {stem: READERS[stem](_bytes(file), str(file)) for stem, file in photos.tables.items()}
+    return Annotations(tables, {stem: match(photos.files, table.rows) for stem, table in tables.items()})
+
+
+def _stem(name: str) -> str:
+    """Return a name without its suffix."""
+    return name[: name.rindex(".")] if "." in name.rpartition("/")[2] else name
+
+
+def _bytes(file: StoredFile) -> bytes:
     try:
-        values = np.array([float(word) for word in words[1:]])
-    except ValueError:
-        values = np.array([])
-    if len(values) != COORDINATES or not np.isfinite(values).all():
-        raise InputError(f"{path}: line {number} is {' '.join(words)[:80]!r}; expected a file name and ten numbers.")
-    return words[0], values.reshape(5, 2)
+        return file.read()
+    except OSError as error:
+        raise InputError(f"{file}: cannot be read ({error.strerror}).") from None
 
 
-def _photo_set(folder: Path, annotation: Path | None) -> PhotoSet:
-    found = (p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.name[0] != "." and p.is_file())
-    files = {os.fsencode(p.relative_to(folder).as_posix()).decode("utf-8", "backslashreplace"): p for p in found}
-    if not files:
-        raise InputError(f"{folder} holds no photos ({', '.join(sorted(SUFFIXES))}).")
-    return PhotoSet(folder, dict(sorted(files.items())), annotation)
+def _of_text(text: str, where: str) -> Entries:
+    lines = text.split("\n")
+    counted = COUNT.fullmatch(lines[0])
+    if counted is None:
+        raise InputError(f"{where}: line 1 is {lines[0][:40]!r}; expected the number of photos.")
+    found = 0
+    for number, line in enumerate(lines[2:], start=3):
+        if line.strip():
+            words = line.strip().rsplit(None, len(COLUMNS))  # a name may hold spaces
+            yield f"line {number}", words[0], _points(words[1:], f"{where}: line {number}", line)
+            found += 1
+    if found != int(counted[1]):
+        raise InputError(f"{where}: line 1 says {counted[1]} photos; {found} follow.", hint="Is it cut short?")
 
 
-def _annotation_file(root: Path, stem: str) -> Path | None:
-    candidates = (folder / f"{stem}{suffix}" for folder in (root / "Anno", root) for suffix in (".txt", ".csv"))
-    return next((path for path in candidates if path.is_file()), None)
+def _of_csv(text: str, where: str) -> Entries:
+    rows = csv_rows(text, where)
+    _, header = next(rows, (1, ()))
+    places = {column.strip(): i for i, column in enumerate(header)}
+    name = next((places[one] for one in NAMES if one in places), None)
+    if name is None or not places.keys() >= set(COLUMNS):
+        raise InputError(
+            f"{where}: line 1 is {','.join(header)[:80]!r}; expected the columns {NAMES[0]} (or {NAMES[1]}), "
+            f"{COLUMNS[0]}, {COLUMNS[1]}, … {COLUMNS[-1]}."
+        )
+    columns, face = [places[column] for column in COLUMNS], places.get("face")
+    for number, row in rows:
+        if len(row) != len(header):
+            raise InputError(f"{where}: line {number} has {len(row)} cells; its header has {len(header)}.")
+        words = [row[i] for i in columns]
+        if any(words) and (face is None or row[face] in ("", "1")):
+            yield f"line {number}", row[name], _points(words, f"{where}: line {number}", ",".join(row))
 
 
-def _any_annotation(root: Path) -> Path | None:
-    found = (_annotation_file(root, stem) for _, stem in LAYOUTS)
-    return next((path for path in found if path is not None), None)
+def _of_json(text: str, where: str) -> Entries:
+    try:
+        # Pairs, as a dict would drop the first of two equal keys in silence.
+        told = json.loads(text, object_pairs_hook=tuple)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{where}: is no JSON ({error}).") from None
+    if not isinstance(told, (tuple, list)):
+        raise InputError(f"{where}: is {str(told)[:40]!r}; expected {{name: points, …}} or a list of such.")
+    for number, one in enumerate(told, start=1):
+        name, values = one if isinstance(told, tuple) else _listed(one)
+        place = f"entry {number}"
+        if not isinstance(name, str):
+            raise InputError(
+                f'{where}: {place} is {str(one)[:80]!r}; expected {{"{NAMES[1]}": name, "landmarks": points}}.'
+            )
+        yield place, name, _points(_flat(values), f"{where}: {place} ({name[:80]!r})", str(values))
+
+
+def _listed(entry: object) -> tuple[object, object]:
+    """Return name and points of one entry of a list; the name is None if there is none."""
+    cells = dict(entry) if isinstance(entry, tuple) else {}
+    return next((cells[one] for one in NAMES if one in cells), None), cells.get("landmarks")
+
+
+def _flat(values: object) -> list[object]:
+    """Return ten numbers, or five pairs, as a list of ten; what is neither as a list of another length."""
+    if not isinstance(values, list):
+        return []
+    if len(values) == len(POINTS) and all(isinstance(pair, list) and len(pair) == 2 for pair in values):
+        return [value for pair in values for value in pair]
+    return values
+
+
+def _points(values: Sequence[object], where: str, found: str) -> NDArray[np.float64]:
+    try:
+        numbers = [float(value) for value in values if type(value) in (str, int, float)]  # type: ignore[arg-type]
+    except (ValueError, OverflowError):
+        numbers = []
+    if len(numbers) != len(COLUMNS) or len(values) != len(COLUMNS) or not all(abs(x) <= FARTHEST for x in numbers):
+        text = re.sub(r"\s+", " ", found.strip())
+        raise InputError(f"{where} is {text[:80]!r}; expected a photo's name and ten numbers of pixels.")
+    return np.array(numbers).reshape(len(POINTS), 2)

@@ -1,7 +1,11 @@
 """Landmarks → crop square → the padded, resampled crop.
 
 Convention: points are float64 (x, y) in pixels, x right, y down, pixel centres at +0.5. A quad is float64 (4, 2): the
-corners TL, BL, BR, TR of the square in the photo. `zoom` is crop pixels per photo pixel.
+corners TL, BL, BR, TR of the square in the photo, each value one that float32 has, since the released builder computes
+them so. `zoom` is crop pixels per photo pixel.
+
+Two engines evaluate one definition, `released.released_crop`: `exact` follows it sample by sample; `fast` takes fewer
+samples and blurs on a reduced picture. docs/celebahq.md has what they differ by.
 
 Source: Karras et al. 2018, appendix C, and the behaviour of the authors' released builder at 1024²; every length there
 is a fraction of the crop's side, so a smaller `resolution` is the same definition at another scale.
@@ -11,39 +15,85 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
+from pgtools.celebahq.enlarge import enlarged_planes
+from pgtools.celebahq.padding import Box, Pads, padded, padded_planes
+from pgtools.celebahq.resample import OVERSAMPLING, resampled
+from pgtools.celebahq.roughness import oversampling_for, roughness
 from pgtools.errors import InputError
-from pgtools.imaging.conventions import quantise
 from pgtools.imaging.resample import lanczos
 
 Points = NDArray[np.float64]
 Pixels = NDArray[np.uint8]
 # Enlarges an image: returns it with the integer factor it was enlarged by.
 Enlarge = Callable[[Pixels], tuple[Pixels, int]]
+Engine: TypeAlias = Literal["fast", "exact"]
 
 # Fractions of the crop's side.
 BORDER, PADDING, BLUR = 0.1, 0.3, 0.02
-OVERSAMPLING = 4
+# What bilinear sampling reads beyond the square.
+MARGIN = 2
 
 
 @dataclass(frozen=True)
 class Framing:
-    """A picture and the square to be cut from it; every step below returns the next one.
+    """The neighbourhood of a square, cut from a photo.
 
     Attributes:
         image: uint8 (H, W, 3).
         quad: float64 (4, 2), TL, BL, BR, TR in the image's own pixels.
         zoom: crop pixels per pixel of `image`.
+        border: pixels that were to be left around the square when it was cut, in the photo's pixels.
+        reduced: whether the photo was far too large and reduced first.
     """
 
     image: Pixels
     quad: Points
     zoom: float
+    border: int
+    reduced: bool = False
+
+    @property
+    def wants_enlarging(self) -> bool:
+        """Whether the photo is smaller than the crop, so that super-resolution has something to add."""
+        return self.zoom > 1
+
+    @property
+    def factor(self) -> int:
+        """What Lanczos enlarges it by: the smallest power of two that is not below the zoom."""
+        return max(1, 2 ** int(np.ceil(np.log2(self.zoom))))
+
+    @property
+    def pads(self) -> tuple[int, int, int, int] | None:
+        """How far the square with its border reaches beyond the enlarged image: left, top, right, bottom; or None.
+
+        The border keeps its number of pixels when the image is enlarged; up to four of them may be missing.
+        """
+        height, width = (length * self.factor for length in self.image.shape[:2])
+        left, top, right, bottom = _bounding_box(self.quad * self.factor)
+        border = self.border
+        missing = (border - left, border - top, right - width + border, bottom - height + border)
+        return None if max(missing) <= border - 4 else tuple(max(side, 0) for side in missing)  # type: ignore[return-value]
+
+    def enlarged(self, image: Pixels, factor: int) -> Framing:
+        """Return the framing with what a network made of its image put in its place.
+
+        Args:
+            image: uint8 (H·factor, W·factor, 3).
+            factor: what it was enlarged by.
+
+        Raises:
+            InputError: the image is of another size.
+        """
+        height, width = (length * factor for length in self.image.shape[:2])
+        if image.shape != (height, width, 3):
+            raise InputError(f"The enlarged image is {image.shape}; expected {(height, width, 3)}.")
+        return replace(self, image=image, quad=_single(self.quad * factor), zoom=self.zoom / factor)
 
 
 def crop_quad(landmarks: Points) -> Points:
@@ -54,12 +104,12 @@ def crop_quad(landmarks: Points) -> Points:
             (left in the picture; a pixel's centre lies at +0.5).
 
     Returns:
-        float64 (4, 2): TL, BL, BR, TR.
+        float64 (4, 2): TL, BL, BR, TR, computed in float32.
 
     Raises:
         InputError: the points coincide, so that no square is defined.
     """
-    eye_left, eye_right, _, mouth_left, mouth_right = np.asarray(landmarks, dtype=np.float64)
+    eye_left, eye_right, _, mouth_left, mouth_right = np.asarray(landmarks, dtype=np.float32)
     eye_middle = (eye_left + eye_right) * 0.5 + 0.5
     mouth_middle = (mouth_left + mouth_right) * 0.5 + 0.5
     eye_to_eye, eye_to_mouth = eye_right - eye_left, mouth_middle - eye_middle
@@ -71,7 +121,7 @@ def crop_quad(landmarks: Points) -> Points:
     x = along / length * half_side
     y = _rotate90(x)
     centre = eye_middle + eye_to_mouth * 0.1
-    return np.stack([centre - x - y, centre - x + y, centre + x + y, centre + x - y])
+    return np.stack([centre - x - y, centre - x + y, centre + x + y, centre + x - y]).astype(np.float64)
 
 
 def side_of(quad: Points) -> float:
@@ -79,7 +129,85 @@ def side_of(quad: Points) -> float:
     return float(np.hypot(*(quad[3] - quad[0])))
 
 
-def crop(image: Pixels, quad: Points, *, resolution: int, enlarge: Enlarge | None = None) -> Pixels:
+def frame(image: Pixels, quad: Points, *, resolution: int) -> Framing:
+    """Return the neighbourhood of a square, from a photo reduced by a whole factor where it is far too large.
+
+    Args:
+        image: uint8 (H, W, 3).
+        quad: from `crop_quad`.
+        resolution: side of the crop.
+
+    Raises:
+        InputError: the square does not touch the photo.
+    """
+    quad, zoom = _single(quad), _zoom(quad, resolution)
+    shrink = int(np.floor(0.5 / zoom))
+    height, width = image.shape[:2]
+    if shrink > 1:
+        width, height = max(1, round(width / shrink)), max(1, round(height / shrink))
+        image, quad, zoom = lanczos(image, width, height), _single(quad / shrink), zoom * shrink
+    border = max(round(resolution * BORDER / zoom), 3)
+    left, top, right, bottom = _bounding_box(quad)
+    left, top = max(left - border, 0), max(top - border, 0)
+    right, bottom = min(right + border, width), min(bottom + border, height)
+    if left >= right or top >= bottom:
+        raise InputError("The crop square lies outside the photo.")
+    cut = np.ascontiguousarray(image[top:bottom, left:right])
+    return Framing(cut, _single(quad - (left, top)), zoom, border, reduced=shrink > 1)
+
+
+def finish(framing: Framing, *, resolution: int, engine: Engine = "fast") -> Pixels:
+    """Return the crop, uint8 (resolution, resolution, 3): enlarged by Lanczos to its size, padded, resampled.
+
+    Against `released_crop`, in levels, as measured over photographs, noise and flat areas of 43×55 to 6732×8984 pixels
+    (tests/celebahq/test_crop.py): exact 0.005 in the mean and 1 at most without padding; fast 0.26 and 3.
+
+    Args:
+        framing: from `frame`, with a network's output in place or without.
+        resolution: as `frame` was given it.
+        engine: "exact" or "fast".
+    """
+    factor = framing.factor
+    quad, zoom = _single(framing.quad * factor), framing.zoom / factor
+    planes = enlarged_planes(framing.image, factor, exact=engine == "exact")
+    if (missing := framing.pads) is not None:
+        least = round(resolution * PADDING / zoom)
+        pads: Pads = tuple(max(side, least, 1) for side in missing)  # type: ignore[assignment]
+        quad = _single(quad + pads[:2])
+        sigma = resolution * BLUR / zoom
+    else:
+        pads, sigma = (0, 0, 0, 0), 0.0
+    height, width = planes[0].shape
+    left, top, right, bottom = _bounding_box(quad)
+    box = Box(
+        max(left - MARGIN, 0),
+        max(top - MARGIN, 0),
+        min(right + MARGIN + 1, width + pads[0] + pads[2]),
+        min(bottom + MARGIN + 1, height + pads[1] + pads[3]),
+    )
+    if missing is None:
+        floats = [plane[box.top : box.bottom, box.left : box.right].astype(np.float32) for plane in planes]
+    elif engine == "fast":
+        floats = padded_planes(planes, pads, sigma, box)
+    else:
+        whole = padded(np.dstack(planes), pads, sigma)[box.top : box.bottom, box.left : box.right]
+        floats = [np.ascontiguousarray(plane).astype(np.float32) for plane in cv2.split(whole)]
+    samples = OVERSAMPLING
+    if engine == "fast":
+        samples = oversampling_for(roughness(framing.image), factor=factor, zoom=zoom)
+    place = quad - (box.left, box.top)
+    return resampled(floats, place, resolution=resolution, oversampling=samples, exact=engine == "exact")
+
+
+def steps_of(framing: Framing) -> tuple[str, ...]:
+    """Return which steps the crop takes besides the networks': "reduce", "lanczos" (enlarging), "padding"."""
+    taken = {"reduce": framing.reduced, "lanczos": framing.factor > 1, "padding": framing.pads is not None}
+    return tuple(step for step, is_taken in taken.items() if is_taken)
+
+
+def crop(
+    image: Pixels, quad: Points, *, resolution: int, enlarge: Enlarge | None = None, engine: Engine = "fast"
+) -> Pixels:
     """Return the oriented square `quad` of a photo, uint8 (resolution, resolution, 3).
 
     The photo is reduced where it is far too large, cut to the neighbourhood of the square, enlarged to at least the
@@ -91,93 +219,33 @@ def crop(image: Pixels, quad: Points, *, resolution: int, enlarge: Enlarge | Non
         resolution: side of the crop.
         enlarge: a super-resolution network, run once where the photo is smaller than the crop; Lanczos does what
             remains, and all of it without a network.
+        engine: "exact" or "fast".
 
     Raises:
         InputError: the square does not touch the photo.
     """
-    framing = _shrunk(Framing(image, quad, resolution / side_of(quad)), resolution)
-    border = max(round(resolution * BORDER / framing.zoom), 3)
-    framing = _cut(framing, border)
-    framing = _enlarged(framing, enlarge)
-    framing = _padded(framing, border, resolution)
-    return _resampled(framing, resolution)
+    framing = frame(image, quad, resolution=resolution)
+    if framing.wants_enlarging and enlarge is not None:
+        framing = framing.enlarged(*enlarge(framing.image))
+    return finish(framing, resolution=resolution, engine=engine)
 
 
-def _shrunk(framing: Framing, resolution: int) -> Framing:
-    shrink = int(np.floor(0.5 / framing.zoom))
-    if shrink <= 1:
-        return framing
-    height, width = framing.image.shape[:2]
-    image = lanczos(framing.image, max(1, round(width / shrink)), max(1, round(height / shrink)))
-    return Framing(image, framing.quad / shrink, framing.zoom * shrink)
+def _zoom(quad: Points, resolution: int) -> float:
+    """Return crop pixels per photo pixel; one at which a step would change its factor is taken for exactly that.
+
+    The corners are known to float32's precision only, and the released builder computes the zoom before them.
+    """
+    zoom = resolution / side_of(quad)
+    slack = 4 * float(np.spacing(np.float32(np.abs(quad).max()))) / side_of(quad)
+    for whole in (2.0 ** np.round(np.log2(zoom)), 0.5 / max(np.round(0.5 / zoom), 1)):
+        if abs(zoom / whole - 1) < slack:
+            return float(whole)
+    return zoom
 
 
-def _cut(framing: Framing, border: int) -> Framing:
-    height, width = framing.image.shape[:2]
-    left, top, right, bottom = _bounding_box(framing.quad)
-    left, top = max(left - border, 0), max(top - border, 0)
-    right, bottom = min(right + border, width), min(bottom + border, height)
-    if left >= right or top >= bottom:
-        raise InputError("The crop square lies outside the photo.")
-    image = np.ascontiguousarray(framing.image[top:bottom, left:right])
-    return replace(framing, image=image, quad=framing.quad - (left, top))
-
-
-def _enlarged(framing: Framing, enlarge: Enlarge | None) -> Framing:
-    if framing.zoom > 1 and enlarge is not None:
-        image, factor = enlarge(framing.image)
-        framing = Framing(image, framing.quad * factor, framing.zoom / factor)
-    factor = 2 ** int(np.ceil(np.log2(framing.zoom)))
-    if factor <= 1:
-        return framing
-    height, width = framing.image.shape[:2]
-    image = lanczos(framing.image, width * factor, height * factor)
-    return Framing(image, framing.quad * factor, framing.zoom / factor)
-
-
-def _padded(framing: Framing, border: int, resolution: int) -> Framing:
-    """Continue the picture by reflection where the square (with its border) leaves it; `border` is in old pixels."""
-    height, width = framing.image.shape[:2]
-    left, top, right, bottom = _bounding_box(framing.quad)
-    missing = np.array([border - left, border - top, right - width + border, bottom - height + border])
-    pad = np.maximum(missing, 0)
-    if pad.max() <= border - 4:
-        return framing
-    pad = np.maximum(pad, round(resolution * PADDING / framing.zoom))
-    sides = ((pad[1], pad[3]), (pad[0], pad[2]), (0, 0))
-    extended = np.pad(framing.image.astype(np.float32), sides, mode="reflect")
-    beyond = _distance_beyond(extended.shape[0], extended.shape[1], pad)
-    blurred = _gaussian(extended, resolution * BLUR / framing.zoom)
-    extended += (blurred - extended) * np.clip(3 * beyond + 1, 0, 1)
-    extended += (np.median(extended, axis=(0, 1)) - extended) * np.clip(beyond, 0, 1)
-    return replace(framing, image=quantise(extended), quad=framing.quad + pad[:2])
-
-
-def _distance_beyond(height: int, width: int, pad: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Return float32 (H, W, 1): 0 at the old border, 1 at the new one, negative inside the old picture."""
-    left, top, right, bottom = np.maximum(pad, 1).astype(np.float32)
-    x = np.arange(width, dtype=np.float32)
-    y = np.arange(height, dtype=np.float32)
-    across = np.minimum(x / left, (width - 1 - x) / right)
-    down = np.minimum(y / top, (height - 1 - y) / bottom)
-    nearest: NDArray[np.float32] = np.minimum(across[None, :], down[:, None])[:, :, None]
-    return 1 - nearest
-
-
-def _gaussian(image: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
-    """Return the image blurred by a Gaussian cut at 4 sigma, edges repeated by reflection (scipy.ndimage's default)."""
-    size = 2 * int(4 * sigma + 0.5) + 1
-    blurred = cv2.GaussianBlur(image, (size, size), sigmaX=sigma, sigmaY=sigma, borderType=cv2.BORDER_REFLECT)
-    return np.asarray(blurred, dtype=np.float32)
-
-
-def _resampled(framing: Framing, resolution: int) -> Pixels:
-    """Resample the quad at four times the resolution, bilinear (Pillow truncates to 8 bits), then Lanczos."""
-    side = resolution * OVERSAMPLING
-    corners = tuple((framing.quad + 0.5).flatten().tolist())
-    picture = Image.fromarray(framing.image)
-    square = picture.transform((side, side), Image.Transform.QUAD, corners, Image.Resampling.BILINEAR)
-    return lanczos(np.asarray(square), resolution, resolution)
+def _single(quad: Points) -> Points:
+    """Return the quad with every value rounded to float32, as the released builder keeps it."""
+    return quad.astype(np.float32).astype(np.float64)
 
 
 def _bounding_box(quad: Points) -> tuple[int, int, int, int]:
@@ -186,6 +254,6 @@ def _bounding_box(quad: Points) -> tuple[int, int, int, int]:
     return int(left), int(top), int(right), int(bottom)
 
 
-def _rotate90(vector: Points) -> Points:
+def _rotate90(vector: NDArray[np.float32]) -> NDArray[np.float32]:
     """Rotate by 90° clockwise as seen in the picture (y down): (x, y) → (−y, x)."""
-    return np.array([-vector[1], vector[0]])
+    return np.array([-vector[1], vector[0]], vector.dtype)

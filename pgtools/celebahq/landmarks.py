@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import cv2
@@ -10,9 +11,10 @@ import torch
 from facexlib.detection.retinaface import RetinaFace
 from numpy.typing import NDArray
 
+from pgtools.celebahq.faces import Face, choose
 from pgtools.celebahq.settings import DETECTORS
 from pgtools.errors import InputError
-from pgtools.runtime.device import resolve_device
+from pgtools.runtime.device import repeatable, resolve_device
 
 # The detector sees at most this side, so that a photo of 60 million pixels does not need 60 GB.
 LONGEST_SIDE = 2048
@@ -41,38 +43,43 @@ class FaceDetector:
         if self._model is not None:
             return self._model
         # facexlib's own loader downloads; this is its constructor and a plain load of the user's file.
-        model = RetinaFace(network_name=DETECTORS[self.network], device=resolve_device(self.device))
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "The parameter 'pretrained'", UserWarning)  # ResNet-50: facexlib's word
+            warnings.filterwarnings("ignore", "Arguments other than a weight enum", UserWarning)
+            model = RetinaFace(network_name=DETECTORS[self.network], device=resolve_device(self.device))
         try:
             state = torch.load(self.weights, map_location="cpu", weights_only=True)
             model.load_state_dict({key.removeprefix("module."): value for key, value in state.items()})
         except Exception as error:  # torch.load raises pickle, zip, runtime and key errors alike
-            reason = str(error).splitlines()[0][:120]
+            reason = (str(error) or type(error).__name__).splitlines()[0][:120]
             raise InputError(f"{self.weights} does not hold the weights of {self.network} ({reason}).") from None
         self._model = model.eval()
         return self._model
 
-    def largest_face(self, photo: NDArray[np.uint8]) -> NDArray[np.float64] | None:
-        """Return the five points, float64 (5, 2), of the face with the largest box, or None if there is no face.
-
-        Of several people, the portrait is of the nearest.
+    def faces(self, photo: NDArray[np.uint8]) -> list[Face]:
+        """Return every face that the detector is sure of, the largest box first (`choose` says how ties are ordered).
 
         Args:
             photo: uint8 RGB (H, W, 3), any size; beyond 2,048 pixels it is reduced for the search.
         """
         model = self.load()
-        scale = min(1.0, LONGEST_SIDE / max(photo.shape[:2]))
+        height, width = photo.shape[:2]
+        scale = min(1.0, LONGEST_SIDE / max(height, width))
+        seen = max(1, round(width * scale)), max(1, round(height * scale))
         bgr = cv2.cvtColor(photo, cv2.COLOR_RGB2BGR)
-        if scale < 1:
-            bgr = cv2.resize(bgr, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-        with torch.inference_mode():
+        if seen != (width, height):
+            bgr = cv2.resize(bgr, seen, interpolation=cv2.INTER_AREA)
+        # Several threads sum in another order, which shows in the points' last digits; a build has a process a core.
+        with torch.inference_mode(), repeatable(threads=1):
             rows = model.detect_faces(bgr, conf_threshold=CONFIDENCE)
-        if not len(rows):
-            return None
-        sizes = (rows[:, 2] - rows[:, 0]) * (rows[:, 3] - rows[:, 1])
         # Columns: box, confidence, points. The detector learnt from annotations that name pixels, as CelebA's do: no
         # half pixel is taken off.
-        points: NDArray[np.float64] = rows[np.argmax(sizes), 5:].astype(np.float64).reshape(5, 2) / scale
-        return points
+        enlarged = np.array([width / seen[0], height / seen[1]])
+        found = [
+            Face(points=row[5:].reshape(5, 2) * enlarged, box=row[:4] * np.tile(enlarged, 2), confidence=float(row[4]))
+            for row in rows.astype(np.float64)
+        ]
+        return choose(found, "all", (width, height))
 
     def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "_model": None}

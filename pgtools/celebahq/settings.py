@@ -10,18 +10,39 @@ from pgtools.runtime.settings import Settings, setting
 
 # Name in the registry of models → name in facexlib.
 DETECTORS = {"retinaface-mobile0.25": "mobile0.25", "retinaface-resnet50": "resnet50"}
+ENGINES = ("fast", "exact")
+FACES = ("largest", "centre", "all")
+# What --landmarks can be besides a file.
+LANDMARKS = ("auto", "celeba", "facexlib")
 
 
 @dataclass(frozen=True)
 class BuildSettings(Settings):
-    """Settings of `pgtools build-celebahq`; everything but `workers`, `batch` and `device` decides what comes out."""
+    """Settings of `pgtools build-celebahq`; those below `tile` change how fast a crop is made, not which."""
 
     resolution: int = setting(1024, low=4, high=1024, unit="pixels", help="Side of the crops; a power of two.")
-    keep: int | None = setting(None, low=1, help="Keep the best K crops by quality score; all if not given.")
+    limit: int | None = setting(None, low=1, help="Take the first N photos only.")
+    indices: str | None = setting(
+        None, help="Take these photos only, counted from 0 in the order of their names, e.g. 0-9,42."
+    )
+    list: Path | None = setting(None, help="Take the photos named in this file only, one a line.")
     landmarks: str = setting(
         "auto",
-        choices=("auto", "celeba", "facexlib"),
-        help="Where the five points come from: CelebA's annotation, facexlib, or the annotation where there is one.",
+        help="Where the five points come from: celeba (its annotation), facexlib, a FILE (CelebA's text, CSV or JSON), "
+        "or auto: the annotation where there is one.",
+    )
+    faces: str = setting("largest", choices=FACES, help="Which faces that facexlib finds become crops.")
+    min_face: float = setting(
+        8.0, low=1.0, unit="pixels", help="Leave out faces whose crop square is smaller than this in the photo."
+    )
+    max_turn: float = setting(
+        90.0, low=0.0, high=90.0, unit="degrees", help="Leave out faces turned further aside; estimated; 90 takes all."
+    )
+    max_outside: float = setting(
+        1.0,
+        low=0.0,
+        high=1.0,
+        help="Leave out crop squares of which a larger share lies outside the photo; 1 takes all.",
     )
     detector: str = setting(
         next(iter(DETECTORS)), choices=tuple(DETECTORS), help="facexlib's network for photos without annotation."
@@ -35,6 +56,20 @@ class BuildSettings(Settings):
     superres: str = setting(
         "pgtools-sr4", help="Super-resolution: lanczos, or a network by its name or file (it enlarges)."
     )
+    engine: str = setting(
+        "fast", choices=ENGINES, help="How the square is resampled: fast, or exact, which follows the released builder."
+    )
+    rank: str = setting(
+        "spectrum", choices=("spectrum", "none"), help="Score the crops by their power spectrum, or not at all."
+    )
+    keep: int | None = setting(None, low=1, help="Keep the best K crops by quality score; all if not given.")
+    min_score: float | None = setting(None, low=0.0, high=1.0, help="Keep only crops of this quality score or better.")
+    deltas: Path | None = setting(
+        None, help="Make the authors' own images: the folder of their image_list.txt and deltas*.zip."
+    )
+    nearest: bool = setting(
+        False, help="With --deltas: where the authors' image cannot be made, keep the one without the delta."
+    )
     tile: int = setting(
         256, low=32, unit="pixels", help="Networks run in tiles of this side; smaller needs less memory."
     )
@@ -45,7 +80,13 @@ class BuildSettings(Settings):
         help="What networks compute in: auto is float32 on the CPU, on CUDA the fastest that the network bears.",
     )
     workers: int | None = setting(
-        None, low=1, help="Processes; if not given one a core, or one in all where a network runs on CUDA or is large."
+        None,
+        low=1,
+        help="Processes, or threads where a network runs on CUDA; if not given one a core, or one where a network is "
+        "large and runs on the CPU.",
+    )
+    scheduler: str | None = setting(
+        None, help="Work on an existing Dask cluster: its address, e.g. tcp://host:8786, or its scheduler file."
     )
     device: str = setting("auto", help="Where networks run: auto, cpu, cuda or cuda:N.")
 
@@ -53,3 +94,21 @@ class BuildSettings(Settings):
         super().__post_init__()
         if self.resolution & (self.resolution - 1):
             raise UsageError(f"--resolution is {self.resolution}; expected a power of two from 4 to 1024.")
+        for name, value in (("--keep", self.keep), ("--min-score", self.min_score)):
+            if value is not None and self.rank == "none":
+                raise UsageError(
+                    f"{name} needs scores; --rank none makes none.", hint="--limit takes the first N photos."
+                )
+            if value is not None and self.deltas:
+                raise UsageError(f"{name} does not go with --deltas, which makes the authors' own choice.")
+        if self.deltas and self.resolution != 1024:
+            raise UsageError(f"--resolution is {self.resolution}; the authors' images (--deltas) have 1024.")
+        if self.nearest and not self.deltas:
+            raise UsageError("--nearest says what to do where --deltas fails; it needs --deltas.")
+        if self.scheduler and self.workers:
+            raise UsageError("--workers does not go with --scheduler: the cluster has the workers it has.")
+
+    @property
+    def makes_authors_images(self) -> bool:
+        """Whether the authors' own images are to come out, so that no network and no ranking takes part."""
+        return self.deltas is not None

@@ -9,13 +9,14 @@ import click
 
 from pgtools.cli._options import OUTPUT, SOURCE
 from pgtools.cli._output import say
+from pgtools.errors import UsageError
 from pgtools.metrics.catalogue import CATALOGUE
 from pgtools.progan.config import preset_names, settings_from
 
 
 @click.command()
 @click.argument("run", type=SOURCE)
-@click.option("--out", type=OUTPUT, metavar="FILE.html", help="The page.  [default: RUN/report.html]")
+@click.option("--out", type=OUTPUT, metavar="FILE.html", help="The page.  [default: RUN/report.html, NAME-report.html]")
 @click.option(
     "--metrics",
     type=SOURCE,
@@ -27,13 +28,22 @@ from pgtools.progan.config import preset_names, settings_from
 def command(run: Path, out: Path | None, metrics: tuple[Path, ...], title: str | None) -> None:
     """Write a run as one self-contained HTML page: image grids, training curves, scores, settings.
 
-    The page needs no network and no script; it is written anew each time, also while the run goes on.
+    The page needs no network and no script; it is written anew each time, also while the run goes on. RUN is the folder
+    of a training, or the NAME-build.json of a build, whose page shows counts, scores and crops.
 
     \b
     Examples:
       pgtools report runs/faces
+      pgtools report celeba-hq-build.json
       pgtools report runs/faces --metrics swd.json --metrics msssim.json --out supplement.html
     """
+    if run.is_file():
+        if metrics or title:
+            raise UsageError("--metrics and --title are for trainings; a build's page has neither.")
+        from pgtools.cli._build_report import write_build_page
+
+        say(f"Wrote {write_build_page(run, out)}.")
+        return
     from pgtools.report.content import Knowledge, compose
     from pgtools.report.page import render
     from pgtools.report.run import read_run

@@ -125,11 +125,11 @@ def _lead(run: Run) -> str:
 
 def _facts(run: Run) -> list[Fact]:
     seconds = run.column("seconds")
-    duration = float(seconds[-1]) if len(seconds) else math.nan
+    taken = float(seconds[-1]) if len(seconds) else math.nan
     facts = [Fact("Real images shown", _kimg(run.images / 1000), "kimg")]
-    if duration > 0:
-        rate = run.images / duration
-        facts.append(Fact("Training time", _duration(duration)))
+    if taken > 0:
+        rate = run.images / taken
+        facts.append(Fact("Training time", duration(taken)))
         facts.append(Fact("Mean throughput", f"{rate:,.0f}" if rate >= 10 else f"{rate:.2g}", "images/s"))
     if _is_number(run.data.get("count")):
         facts.append(Fact("Data set", f"{run.data['count']:,}", "images"))
@@ -302,7 +302,8 @@ def _kimg(kimg: float) -> str:
     return f"{kimg:,.1f}".removesuffix(".0")
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Return a time as people read it, e.g. '1 h 09 min'."""
     minutes = round(seconds / 60)
     if seconds < 90:
         return f"{seconds:.0f} s"

@@ -9,7 +9,8 @@ from __future__ import annotations
 import io
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -26,8 +27,9 @@ from numpy.typing import NDArray
 _VARIABLES = {f"#0000{i:02x}": f"var(--{name})" for i, name in enumerate(("ink", "muted", "rule"), start=1)}
 _VARIABLES |= {f"#0001{i:02x}": f"var(--series-{i})" for i in range(8)}
 _VARIABLES |= {f"#0002{i:02x}": f"var(--level-{i})" for i in range(9)}
-_BY_NAME = {value[6:-1]: key for key, value in _VARIABLES.items()}
-INK, MUTED, RULE = (_BY_NAME[name] for name in ("ink", "muted", "rule"))
+COLOURS = {value[6:-1]: key for key, value in _VARIABLES.items()}
+_NAMES = {colour: name for name, colour in COLOURS.items()}
+INK, MUTED, RULE = (COLOURS[name] for name in ("ink", "muted", "rule"))
 
 # Inches; drawn about 1.3 times as large on a desktop, at its size on a phone.
 _SIZE = (4.6, 2.55)
@@ -122,8 +124,7 @@ def curves(name: str, lines: Sequence[Line], *, ylabel: str, schedule: Sequence[
         schedule: phases for the strip along the top; may be empty.
         log: logarithmic y axis, where values that are not positive become gaps; linear if none is positive.
     """
-    options: Any = {**_DEFAULTS, **_RC, "svg.hashsalt": name}
-    with mpl.rc_context(options):
+    with style(name):
         figure = Figure(figsize=_SIZE, facecolor="none")
         strip, axes = figure.subplots(2, 1, sharex=True, height_ratios=(1, 14), gridspec_kw=_MARGINS)
         _draw_strip(strip, schedule)
@@ -132,10 +133,26 @@ def curves(name: str, lines: Sequence[Line], *, ylabel: str, schedule: Sequence[
         axes.set_ylabel(ylabel)
         axes.yaxis.set_label_coords(0.025, 0.5, transform=blended_transform_factory(figure.transFigure, axes.transAxes))
         _set_limits(axes, lines, schedule)
-        text = io.StringIO()
-        # None leaves the entry out: a date or a program's version would make equal figures differ.
-        metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-        figure.savefig(text, format="svg", metadata=metadata)
+        return inline_svg(figure, name)
+
+
+def style(name: str, *, colours: Mapping[str, str] = COLOURS) -> AbstractContextManager[None]:
+    """Return the context in which figures are drawn and written; they look alike whatever matplotlibrc says.
+
+    Args:
+        name: see `curves`.
+        colours: name of a variable of the style sheet → colour.
+    """
+    own = {key: colours[_NAMES[value]] if str(value) in _NAMES else value for key, value in _RC.items()}
+    options: Any = {**_DEFAULTS, **own, "svg.hashsalt": name}
+    return mpl.rc_context(options)
+
+
+def inline_svg(figure: Figure, name: str) -> str:
+    """Return a figure as an `<svg>` element fit for a page; `name` as for `curves`, within `style(name)`."""
+    text = io.StringIO()
+    # None leaves the entry out: a date or a program's version would make equal figures differ.
+    figure.savefig(text, format="svg", metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
     return _inline(text.getvalue(), name)
 
 
@@ -155,7 +172,7 @@ def _draw_lines(axes: Axes, lines: Sequence[Line], *, log: bool) -> None:
         axes.set_yscale("log", nonpositive="mask")
     for line in lines:
         x, y = thinned(line.x, np.where(np.isfinite(line.y), line.y, np.nan))
-        colour = _BY_NAME[line.colour]
+        colour = COLOURS[line.colour]
         width = 1.9 if line.colour == "ink" else 1.4
         marker = "o" if len(x) <= 40 else ""
         axes.plot(x, y, color=colour, linewidth=width, marker=marker, markersize=2.6, clip_on=False)
@@ -174,7 +191,7 @@ def _draw_lines(axes: Axes, lines: Sequence[Line], *, log: bool) -> None:
 def _draw_strip(axes: Axes, schedule: Sequence[Phase]) -> None:
     """Draw the live resolution along the top: a wedge while it fades in, a block while it is stable."""
     for i, phase in enumerate(schedule):
-        colour = _BY_NAME[f"level-{min(8, int(math.log2(phase.resolution)) - 2)}"]
+        colour = COLOURS[f"level-{min(8, int(math.log2(phase.resolution)) - 2)}"]
         # Each block reaches below the wedge of the next, so that no seam shows between them.
         end = schedule[i + 1].faded if i + 1 < len(schedule) else phase.end
         axes.fill([phase.start, end, end, phase.faded], [0, 0, 1, 1], color=colour, linewidth=0)

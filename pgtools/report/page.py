@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -116,6 +117,11 @@ class Page:
 
 def render(page: Page) -> str:
     """Return the page as HTML that refers to nothing outside itself; every text is escaped."""
+    return rendered("page.html", page, styles=("page.css",))
+
+
+def rendered(template: str, page: Any, *, styles: Sequence[str]) -> str:
+    """Return a page of one of the templates; `styles` are put into it, and every text is escaped."""
     environment = Environment(
         loader=PackageLoader("pgtools.report"),
         autoescape=True,
@@ -124,5 +130,5 @@ def render(page: Page) -> str:
         lstrip_blocks=True,
     )
     environment.filters["own_markup"] = Markup
-    style = environment.get_template("page.css").render()
-    return environment.get_template("page.html").render(page=page, style=Markup(style)) + "\n"  # noqa: S704
+    style = "".join(environment.get_template(name).render() for name in styles)
+    return environment.get_template(template).render(page=page, style=Markup(style)) + "\n"  # noqa: S704

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,9 +13,9 @@ from PIL import Image
 
 from pgtools.imaging.resample import enlarge_nearest
 
-# Bytes before base64. Eight small grids and two large ones then make a page of at most 3 MB.
-LARGE, SMALL = 480_000, 140_000
-_SIDES = {LARGE: 1024, SMALL: 512}
+# Bytes before base64. Eight small grids and two large ones, or sixty crops, then make a page of at most 3 MB.
+LARGE, SMALL, CROP = 480_000, 140_000, 34_000
+_SIDES = {LARGE: 1024, SMALL: 512, CROP: 320}
 
 
 @dataclass(frozen=True)
@@ -38,14 +39,14 @@ class Picture:
 
 
 def picture(image: NDArray[np.uint8], *, budget: int, alt: str, caption: str = "", level: int | None = None) -> Picture:
-    """Return a uint8 RGB image (H, W, 3) as a WebP of at most `budget` bytes (LARGE or SMALL).
+    """Return a uint8 RGB image (H, W, 3) as a WebP of at most `budget` bytes (LARGE, SMALL or CROP).
 
     A larger image is averaged down (box filter, which keeps the blocks of nearest-enlarged pixels clean); a
     smaller one is enlarged by whole pixels, so that browsers have nothing to blur. Lossless where that fits
-    the budget, else at the best quality that does.
+    the budget, else at the best quality that does; a crop that is not enlarged is a photograph and never lossless.
     """
     fitted = _fit(image, _SIDES[budget])
-    data = _encode(fitted, budget)
+    data = _encode(fitted, budget, lossless=budget != CROP or 2 * max(image.shape[:2]) <= _SIDES[CROP])
     uri = "data:image/webp;base64," + base64.b64encode(data).decode("ascii")
     return Picture(uri, fitted.width, fitted.height, alt, caption, level)
 
@@ -58,12 +59,11 @@ def _fit(image: NDArray[np.uint8], side: int) -> Image.Image:
     return Image.fromarray(image).resize(size, Image.Resampling.BOX)
 
 
-def _encode(image: Image.Image, budget: int) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, "WEBP", method=4, lossless=True)
-    for quality in (92, 85, 75, 60, 40, 20, 5):
+def _encode(image: Image.Image, budget: int, *, lossless: bool) -> bytes:
+    ways: list[dict[str, Any]] = [{"lossless": True}] if lossless else []
+    for way in [*ways, *({"quality": quality} for quality in (92, 85, 75, 60, 40, 20, 5))]:
+        buffer = io.BytesIO()
+        image.save(buffer, "WEBP", method=4, **way)
         if buffer.tell() <= budget:
             break
-        buffer = io.BytesIO()
-        image.save(buffer, "WEBP", method=4, quality=quality)
     return buffer.getvalue()

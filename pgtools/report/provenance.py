@@ -20,24 +20,24 @@ def split_settings(settings: Mapping[str, Any], usual: Mapping[str, Any]) -> tup
     """Return the settings that differ from the usual ones, and all others; none differs where nothing is usual."""
     differs = [name for name, value in settings.items() if name in usual and usual[name] != value]
     return (
-        [Row(name, _shown(settings[name]), _shown(usual[name])) for name in differs],
-        [Row(name, _shown(value)) for name, value in settings.items() if name not in differs],
+        [Row(name, shown(settings[name]), shown(usual[name])) for name in differs],
+        [Row(name, shown(value)) for name, value in settings.items() if name not in differs],
     )
 
 
 def protocol(result: MetricResult) -> list[Row]:
     """Return what a figure depends on: its protocol, its data, and where it was computed."""
-    rows = [Row(name, _shown(value)) for name, value in result.protocol.items()]
+    rows = [Row(name, shown(value)) for name, value in result.protocol.items()]
     for role, table in result.data.items():
-        rows += [Row(f"{role} {name}", _shown(value)) for name, value in table.items()]
-    return rows + [Row(name, _shown(value)) for name, value in result.environment.items()]
+        rows += [Row(f"{role} {name}", shown(value)) for name, value in table.items()]
+    return rows + [Row(name, shown(value)) for name, value in result.environment.items()]
 
 
 def origins(run: Run) -> list[Row]:
     """Return the versions, the data and the newest snapshot of a run."""
     rows = [Row("trained by", f"pgtools {run.pgtools}")] if run.pgtools else []
     rows.append(Row("report by", f"pgtools {__version__}"))
-    rows += [Row(f"data {name}", _shown(value)) for name, value in run.data.items()]
+    rows += [Row(f"data {name}", shown(value)) for name, value in run.data.items()]
     if run.snapshots:
         rows.append(Row("newest snapshot", run.snapshots[-1].name))
     return rows
@@ -52,27 +52,29 @@ def commands(run: Run, results: Sequence[MetricResult], differing: Sequence[Row]
     folder = str(run.folder)
     found = []
     if name := run.data.get("name"):
-        start = ["pgtools", "train", shlex.quote(str(name)), *_option("out", folder)]
-        options = [word for row in differing for word in _option(row.name, run.settings[row.name])]
-        found.append([*start, *(_option("preset", preset) if preset else []), *options])
+        start = ["pgtools", "train", shlex.quote(str(name)), *option("out", folder)]
+        options = [word for row in differing for word in option(row.name, run.settings[row.name])]
+        found.append([*start, *(option("preset", preset) if preset else []), *options])
     found.append(["pgtools", "generate", shlex.quote(folder), "fakes", "--count 1000"])
     for result in results:
         sets = [shlex.quote(str(result.data[role].get("name"))) for role in sorted(result.data, reverse=True)]
         told = [name for name in result.protocol if name not in _NO_OPTIONS]
         if re.fullmatch("[a-z-]+", result.metric):
-            options = [word for name in told for word in _option(name, result.protocol[name])]
+            options = [word for name in told for word in option(name, result.protocol[name])]
             found.append(["pgtools", result.metric, *sets, *options, "--json"])
     return [*found, ["pgtools", "report", shlex.quote(folder)]]
 
 
-def _option(name: str, value: Any) -> list[str]:
+def option(name: str, value: Any) -> list[str]:
+    """Return a setting as a word of a command; none where there is no value."""
     words = name.replace("_", "-")
     if isinstance(value, bool):
         return [f"--{words}" if value else f"--no-{words}"]
     return [] if value is None else [f"--{words} {shlex.quote(str(value))}"]
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+    """Return a value as people read it; of a hash the beginning."""
     if value is None or value == "":
         return "—"
     if isinstance(value, str) and re.fullmatch("[0-9a-f]{40,}", value):

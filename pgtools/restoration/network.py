@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -17,7 +16,7 @@ from pgtools.restoration.compact import is_compact, read_compact
 from pgtools.restoration.description import PRECISIONS, Description
 from pgtools.restoration.engine import SMALLEST_TILE, Limits, Pixels, Traits, restore_many
 from pgtools.restoration.strength import jpeg_strength
-from pgtools.runtime.device import resolve_device
+from pgtools.runtime.device import repeatable, resolve_device
 
 
 class ImageNetwork:
@@ -112,7 +111,7 @@ class ImageNetwork:
                     f"{self.weights.name} takes images of {loaded.side}×{loaded.side}, not {width}×{height}."
                 )
         device, limits = resolve_device(self.device), Limits(self.tile, self.batch)
-        with _repeatable(self.threads):
+        with repeatable(threads=self.threads):
             strengths = [loaded.strength_of(image) for image in images] if loaded.strength_of else None
             return restore_many(
                 images,
@@ -189,19 +188,3 @@ def _resolved(precision: str, device: torch.device, supported: Sequence[str], we
     if precision not in supported:
         raise UsageError(f"{weights.name} does not compute in {precision}; expected {' or '.join(supported)}.")
     return precision
-
-
-@contextlib.contextmanager
-def _repeatable(threads: int | None) -> Iterator[None]:
-    """Let cuDNN take only algorithms that give the same bytes every time, and the CPU so many cores."""
-    cudnn = torch.backends.cudnn
-    before = cudnn.deterministic, cudnn.benchmark, torch.get_num_threads()
-    cudnn.deterministic, cudnn.benchmark = True, False
-    try:
-        if threads:
-            torch.set_num_threads(threads)
-        yield
-    finally:
-        cudnn.deterministic, cudnn.benchmark = before[:2]
-        if threads:
-            torch.set_num_threads(before[2])

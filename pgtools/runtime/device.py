@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 import torch
 
 from pgtools.errors import UsageError
@@ -22,6 +25,22 @@ def resolve_device(name: str) -> torch.device:
         torch.backends.cuda.matmul.allow_tf32 = False
         torch.backends.cudnn.allow_tf32 = False
     return device
+
+
+@contextlib.contextmanager
+def repeatable(*, threads: int | None = None) -> Iterator[None]:
+    """Let cuDNN take only algorithms that give the same bytes every time, and the CPU so many threads, while inside."""
+    cudnn = torch.backends.cudnn
+    before = cudnn.deterministic, cudnn.benchmark, torch.get_num_threads()
+    cudnn.deterministic, cudnn.benchmark = True, False
+    try:
+        if threads:
+            torch.set_num_threads(threads)
+        yield
+    finally:
+        cudnn.deterministic, cudnn.benchmark = before[:2]
+        if threads:
+            torch.set_num_threads(before[2])
 
 
 def _named(name: str) -> torch.device:

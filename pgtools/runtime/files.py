@@ -97,14 +97,19 @@ def check_writable(path: Path, *, overwrite: bool, what: Literal["file", "folder
 
 def check_free_space(folder: Path, needed: int) -> None:
     """Raise OutputError if the disk under `folder` has less than `needed` bytes free."""
-    while not folder.exists():
-        folder = folder.absolute().parent
-    free = shutil.disk_usage(folder).free
+    free = free_space(folder)
     if free < needed:
         raise OutputError(
             f"{folder} has {human_bytes(free)} free; about {human_bytes(needed)} are needed.",
             hint="Free some space, write to another disk, or ask for fewer or smaller images.",
         )
+
+
+def free_space(folder: Path) -> int:
+    """Return how many bytes are free on the disk under `folder`, which need not exist yet."""
+    while not folder.exists():
+        folder = folder.absolute().parent
+    return shutil.disk_usage(folder).free
 
 
 def human_bytes(count: float) -> str:

@@ -50,7 +50,7 @@ class SlicedFile:
                     raise InputError(f"{self.path} became shorter while it was read.")
                 data += more
         except OSError as error:
-            raise InputError(f"{self.path}: cannot be read ({error.strerror}).") from None
+            raise InputError(f"{self.path}: cannot be read ({error.strerror}).") from error
         return data
 
     def __reduce__(self) -> tuple[type[SlicedFile], tuple[Path]]:

@@ -1,17 +1,30 @@
-"""Chunks over workers: in this process for one worker, over joblib's processes for more."""
+"""Chunks over workers: in this process for one, over joblib's processes or threads for more, over a Dask cluster."""
 
 from __future__ import annotations
 
+import importlib
 import os
+import pickle
+import platform
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from pathlib import Path
+from threading import Lock
+from types import ModuleType
+from typing import Any, Generic, Literal, TypeVar
+from uuid import uuid4
 
 import joblib
 
+from pgtools import __version__
+from pgtools.errors import ComputeError, UsageError
+
 A = TypeVar("A")
 B = TypeVar("B")
+Kind = Literal["processes", "threads"]
+BACKENDS = {"processes": "loky", "threads": "threading"}
 
 
 def cpu_count() -> int:
@@ -19,13 +32,115 @@ def cpu_count() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def map_unordered(function: Callable[[A], B], items: Iterable[A], *, workers: int) -> Iterator[B]:
-    """Yield `function(item)` for every item as results arrive; order is not kept when `workers` > 1."""
-    if workers == 1:
+def map_unordered(
+    function: Callable[[A], B],
+    items: Iterable[A],
+    *,
+    workers: int,
+    kind: Kind = "processes",
+    scheduler: str | None = None,
+) -> Iterator[B]:
+    """Yield `function(item)` for every item, once each, as results arrive; order is kept only by one worker.
+
+    Items are taken from `items` a few ahead of the results. Closing the iterator, or an interrupt, drops what has not
+    begun; what has begun elsewhere may still run to its end.
+
+    Args:
+        function: pickled, unless it stays in this process; a worker process keeps it, with what it loads, from item
+            to item. Several threads may call it at once: those of `kind="threads"`, or those of one Dask worker.
+        items: what `function` takes; pickled as `function` is.
+        workers: how many at once; 1 computes in this thread. A cluster has as many as it has.
+        kind: processes; or threads, where the work is done outside the interpreter lock and shares one GPU.
+        scheduler: address ("tcp://host:8786") or scheduler file of a Dask cluster that computes instead of this
+            machine. A worker that dies has its items computed again by another, so `function` may run twice on an
+            item, at the same time even: it should write files aside and rename them.
+
+    Raises:
+        UsageError: `scheduler` is no address, or dask is not installed.
+        InputError: `scheduler` is a file of another kind.
+        ComputeError: no cluster answers, it has no worker, it goes away, or workers die one after another at the same
+            item; a worker has another version of pgtools.
+        Exception: whatever `function` raises, as it is.
+    """
+    if scheduler is not None:
+        with _cluster().cluster_parallel(scheduler) as parallel:
+            yield from _results(parallel, _Sent(function), items)
+    elif workers == 1:
         yield from map(function, items)
-        return
-    parallel = joblib.Parallel(n_jobs=workers, return_as="generator_unordered", pre_dispatch="2*n_jobs")
-    yield from parallel(joblib.delayed(function)(item) for item in items)
+    else:
+        parallel = joblib.Parallel(
+            n_jobs=workers, backend=BACKENDS[kind], return_as="generator_unordered", pre_dispatch="2*n_jobs"
+        )
+        shared = function if kind == "threads" else _Sent(function)
+        yield from _results(parallel, shared, items)
+
+
+def cluster_size(scheduler: str, *, paths: Sequence[Path] = ()) -> int:
+    """Return how many items the Dask cluster computes at once now; ask before work that prepares the map.
+
+    Args:
+        scheduler: see `map_unordered`.
+        paths: files and folders that every worker must see under the same names.
+
+    Raises:
+        UsageError, InputError, ComputeError: there is no such cluster, it has no worker, or one of another version of
+            pgtools or that does not see a path.
+    """
+    return int(_cluster().cluster_size(scheduler, paths=paths))
+
+
+def _cluster() -> ModuleType:
+    try:
+        return importlib.import_module("pgtools.runtime.cluster")
+    except ModuleNotFoundError as error:
+        if error.name not in ("dask", "distributed"):
+            raise
+        raise UsageError("A cluster needs dask, which is not installed.", hint="pip install 'pgtools[dask]'") from None
+
+
+def _results(parallel: joblib.Parallel, function: Callable[[A], B], items: Iterable[A]) -> Iterator[B]:
+    results = parallel(joblib.delayed(function)(item) for item in items)
+    try:
+        # A close must not go straight through to joblib, which would warn of it.
+        for result in results:  # noqa: UP028
+            yield result
+    finally:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", r"\d+ tasks ", UserWarning)
+            results.close()
+
+
+class _Sent(Generic[A, B]):
+    """A function on its way to other processes: pickled once here, unpickled and loaded once there.
+
+    A worker of Dask dies of what it cannot unpickle; bytes it can, and what is wrong with them becomes an error.
+    """
+
+    def __init__(self, function: Callable[[A], B]) -> None:
+        self.pickled: bytes = pickle.dumps(function)
+        self.token = uuid4().hex
+        self.version = __version__
+        self.__name__ = getattr(function, "__name__", type(function).__name__)  # what a dashboard shows
+
+    def __call__(self, item: A) -> B:
+        return self._function()(item)
+
+    def _function(self) -> Callable[[A], B]:
+        if self.version != __version__:
+            raise ComputeError(
+                f"{platform.node()} has pgtools {__version__} and is sent work by {self.version}.",
+                hint="Install the same version on every machine.",
+            )
+        with _keeping:
+            if self.token not in _kept:
+                _kept.clear()
+                _kept[self.token] = pickle.loads(self.pickled)  # noqa: S301 - what dumps made above
+            return _kept[self.token]
+
+
+# The newest only: its networks, and the memory they hold on a GPU, end with the next.
+_kept: dict[str, Callable[[Any], Any]] = {}
+_keeping = Lock()
 
 
 def in_threads(function: Callable[[A], B], items: Sequence[A]) -> list[B]:

@@ -66,6 +66,10 @@ class Writer(ABC, Generic[E]):
     def encode(self, pyramid: Pyramid) -> E:
         """Return one image as the format keeps it. Called from several threads at once; touches no file."""
 
+    def encode_packed(self, pyramid: Pyramid, packed: bytes | None) -> E:
+        """As `encode`, for an image that comes encoded too; see `Item`. Most formats have no use for that."""
+        return self.encode(pyramid)
+
     @abstractmethod
     def append(self, encoded: E, record: Record, label: int | None) -> None:
         """Add the next image. Called from one thread, in order."""

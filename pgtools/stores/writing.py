@@ -34,11 +34,20 @@ OVERHEAD_BYTES = 1200
 
 @dataclass(frozen=True)
 class Item:
-    """One image on its way into a store: uint8 (3, R, R), what is known of it, its class if the set has classes."""
+    """One image on its way into a store.
+
+    Attributes:
+        image: uint8 (3, R, R).
+        record: what is known of it.
+        label: its class, if the set has classes.
+        packed: the image as `codecs.encode` gives it in the codec that "auto" chooses for the top level, where the
+            maker has that already.
+    """
 
     image: NDArray[np.uint8]
     record: Record
     label: int | None = None
+    packed: bytes | None = None
 
 
 @dataclass(frozen=True)
@@ -182,7 +191,7 @@ def write_stores(outputs: Sequence[Output], items: Iterable[Item], plan: Plan) -
 
         def encode_all(item: Item) -> tuple[Item, list[Any]]:
             pyramid: Pyramid = mean_pyramid(np.ascontiguousarray(item.image[:channels]))
-            return item, [writer.encode(pyramid) for writer in writers]
+            return item, [writer.encode_packed(pyramid, item.packed) for writer in writers]
 
         for item, encoded in map_ahead(encode_all, _checked(items, plan.count)):
             for writer, one in zip(writers, encoded, strict=True):

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pgtools.celebahq import process
 from pgtools.celebahq.build import build
 from pgtools.celebahq.settings import BuildSettings
 from pgtools.celebahq.worker import crop_path
@@ -27,6 +28,7 @@ from tests.pictures import astronaut, jpeg
 
 # The job is the same without networks, and faster; tests/celebahq/test_restore.py has them.
 PLAIN = {"restore": "none", "superres": "lanczos"}
+PAPERS = ["a-build.json", "a-manifest.csv", "a-manifest.parquet"]
 SMALL = {"resolution": 32, "workers": 1, **PLAIN}
 
 
@@ -55,7 +57,7 @@ def test_faces_become_both_stores_and_a_manifest(faces, tmp_path) -> None:
     rows = manifest(result.manifest)
     assert [row["index"] for row in rows] == [str(i) for i in range(24)]
     assert sorted(int(row["rank"]) for row in rows) == list(range(1, 25))
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["a-manifest.csv", "a.h5", "a.lmdb"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == [*PAPERS, "a.h5", "a.lmdb"]
 
 
 def test_workers_change_nothing(faces, tmp_path) -> None:
@@ -208,7 +210,7 @@ def test_a_kept_crop_that_is_gone_is_made_again(faces, tmp_path, monkeypatch) ->
 
 
 def test_stopped_between_store_and_manifest_it_goes_on(faces, tmp_path, monkeypatch) -> None:
-    def stop(*_: object) -> None:
+    def stop(*_: object, **words: object) -> None:
         raise Stop
 
     outputs = [tmp_path / "a.lmdb", tmp_path / "a.h5"]
@@ -216,7 +218,7 @@ def test_stopped_between_store_and_manifest_it_goes_on(faces, tmp_path, monkeypa
         patch.setattr("pgtools.celebahq.build.write_manifest", stop)
         build(faces, outputs, BuildSettings(**SMALL))
     assert build(faces, outputs, BuildSettings(**SMALL)).resumed == 24
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["a-manifest.csv", "a.h5", "a.lmdb"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == [*PAPERS, "a.h5", "a.lmdb"]
 
 
 def test_a_strangers_work_folder_and_late_files_stay(faces, tmp_path, monkeypatch) -> None:
@@ -229,14 +231,14 @@ def test_a_strangers_work_folder_and_late_files_stay(faces, tmp_path, monkeypatc
     def someone_writes(*_: object) -> None:
         (tmp_path / "b.h5").write_text("not ours")
 
-    monkeypatch.setattr("pgtools.celebahq.build._check_space", someone_writes)
+    monkeypatch.setattr("pgtools.celebahq.build.check_space", someone_writes)
     with pytest.raises(OutputError, match="already exists"):
         build(faces, [tmp_path / "b.lmdb", tmp_path / "b.h5"], BuildSettings(**SMALL))
     assert (tmp_path / "b.h5").read_text() == "not ours"
 
 
 def test_storing_again_replaces_only_what_it_began(faces, tmp_path, monkeypatch) -> None:
-    def stop(*_: object) -> None:
+    def stop(*_: object, **words: object) -> None:
         raise Stop
 
     with monkeypatch.context() as patch, pytest.raises(Stop):
@@ -254,17 +256,15 @@ def test_foreign_labels_are_not_taken_for_a_new_stores(faces, tmp_path) -> None:
 
 
 def test_a_fault_that_passes_gets_a_second_try(faces, tmp_path, monkeypatch) -> None:
-    from pgtools.celebahq import worker
+    finish, calls = process.finish, []
 
-    process, calls = worker.process, []
-
-    def once_broken(*arguments):
+    def once_broken(*arguments, **words):
         calls.append(1)
         if len(calls) == 5:
             raise MemoryError("too much")
-        return process(*arguments)
+        return finish(*arguments, **words)
 
-    monkeypatch.setattr(worker, "process", once_broken)
+    monkeypatch.setattr(process, "finish", once_broken)
     assert build(faces, [tmp_path / "a.lmdb"], BuildSettings(**SMALL)).kept == 24
     assert len(calls) == 25
 
@@ -314,10 +314,10 @@ def test_a_passing_fault_is_not_final(faces, tmp_path, monkeypatch) -> None:
 
 
 def test_a_photo_that_breaks_a_step_is_skipped(faces, tmp_path, monkeypatch) -> None:
-    def broken(*_: object) -> None:
+    def broken(*_: object, **words: object) -> None:
         raise MemoryError("too much")
 
-    monkeypatch.setattr("pgtools.celebahq.worker.process", broken)
+    monkeypatch.setattr(process, "finish", broken)
     with pytest.raises(InputError, match="failed"):
         build(faces, [tmp_path / "a.lmdb"], BuildSettings(**SMALL))
 
@@ -363,7 +363,7 @@ def test_killed_at_a_random_moment_and_started_again(faces, tmp_path) -> None:
     assert killed >= 1
     assert bytes_of(tmp_path / "a.lmdb") == bytes_of(tmp_path / "whole/a.lmdb")
     assert (tmp_path / "a-manifest.csv").read_text() == (tmp_path / "whole/a-manifest.csv").read_text()
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["a-manifest.csv", "a.lmdb", "whole"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == [*PAPERS, "a-report.html", "a.lmdb", "whole"]
 
 
 @pytest.mark.shared

@@ -11,8 +11,10 @@ import pytest
 import torch
 from PIL import Image
 
-from pgtools.celebahq.annotations import find_photos, read_landmarks
-from pgtools.celebahq.build import _workers, build
+from pgtools.celebahq.annotations import read_landmarks
+from pgtools.celebahq.build import build
+from pgtools.celebahq.job import workers_for
+from pgtools.celebahq.photos import find_photos
 from pgtools.celebahq.process import Steps
 from pgtools.celebahq.settings import BuildSettings
 from pgtools.celebahq.worker import Task, Worker
@@ -93,7 +95,7 @@ def test_an_interrupted_build_does_not_mix(faces, networks, tmp_path, monkeypatc
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr("pgtools.celebahq.build.write_stores", stop)
+        patch.setattr("pgtools.celebahq.storing.write_stores", stop)
         build(faces, [tmp_path / "a.lmdb"], settings(**networks))
     with pytest.raises(InputError, match=told):
         build(faces, [tmp_path / "a.lmdb"], settings(**networks, **changed))
@@ -123,16 +125,19 @@ def test_a_network_in_the_wrong_place_is_told_before_the_first_photo(faces, netw
     assert list(tmp_path.glob("a.lmdb*")) == []
 
 
-def test_one_process_a_core_but_not_on_one_gpu_nor_for_large_networks(networks, tmp_path, monkeypatch) -> None:
+def test_a_process_a_core_but_threads_on_a_gpu_and_one_for_large_networks(
+    networks, tmp_path, monkeypatch
+) -> None:
     """Measured on two cores with other work on them: two processes of one thread did 4 times as much as one of two."""
     light, heavy = ImageNetwork(Path(networks["restore"])), ImageNetwork(tiny_foreign(tmp_path / "net.pth"))
     on_cpu = BuildSettings(device="cpu")
-    assert _workers(Steps(64), on_cpu) == _workers(Steps(64, restore=light, superres=light), on_cpu) == cpu_count()
-    assert _workers(Steps(64, restore=light, superres=heavy), on_cpu) == 1
-    assert _workers(Steps(64, superres=heavy), BuildSettings(device="cpu", workers=3)) == 3
+    all_cores = cpu_count(), "processes"
+    assert workers_for(Steps(64), on_cpu) == workers_for(Steps(64, restore=light, superres=light), on_cpu) == all_cores
+    assert workers_for(Steps(64, restore=light, superres=heavy), on_cpu) == (1, "processes")
+    assert workers_for(Steps(64, superres=heavy), BuildSettings(device="cpu", workers=3)) == (3, "processes")
     monkeypatch.setattr("pgtools.runtime.device.resolve_device", lambda name: torch.device("cuda"))
-    assert _workers(Steps(64, restore=light), BuildSettings()) == 1
-    assert _workers(Steps(64), BuildSettings()) == cpu_count()
+    assert workers_for(Steps(64, restore=light), BuildSettings()) == (cpu_count(), "threads")
+    assert workers_for(Steps(64), BuildSettings()) == all_cores
 
 
 def test_a_network_that_cannot_be_computed_here_says_nothing_final_of_a_photo(faces, networks, tmp_path) -> None:
@@ -145,17 +150,17 @@ def test_a_network_that_cannot_be_computed_here_says_nothing_final_of_a_photo(fa
     photo = find_photos(faces)
     name = photo.names[0]
     points = read_landmarks(photo.annotation)[name]
-    task = Task(name, photo.files[name], tmp_path / "crop.png", points)
+    task = Task(name, photo.files[name], points)
     for fault, reason, hint in (
         (hungry, "The memory of cpu does not suffice for the network (58×60 pixels at once)", "--device cpu"),
         (overflowing, "The network's output holds values that are no numbers", "--precision float32"),
     ):
         network = ImageNetwork(Path(networks["restore"]), device="cpu")
         object.__setattr__(network.load(), "run", fault)
-        ((_, outcome),) = Worker(Steps(64, restore=network))([task])
+        ((_, outcome),) = Worker(Steps(64, restore=network), tmp_path / "crops")([task])
         assert (outcome["reason"], outcome["passing"]) == (reason, True)
         assert hint in outcome["hint"]
-    assert not task.crop.exists()
+    assert not (tmp_path / "crops").exists()
 
 
 def test_without_enough_memory_a_build_can_go_on_later(faces, networks, tmp_path, monkeypatch) -> None:

@@ -101,7 +101,7 @@ def test_a_bomb_is_not_unpacked(tmp_path) -> None:
 
 def test_a_member_that_cannot_be_unpacked_is_named(tmp_path) -> None:
     path = zip_of(tmp_path / "x.zip", {"0.png": png(noise_images(1, 4)[0])})
-    refuse(central(path, 10, "<H", zipfile.ZIP_DEFLATED), "x.zip/0.png is damaged")
+    refuse(central(path, 10, "<H", zipfile.ZIP_DEFLATED), "x.zip/0.png: is damaged")
     refuse(central(path, 10, "<H", zipfile.ZIP_BZIP2), "encrypted or packed in a way")
     encrypted = zip_of(tmp_path / "x.zip", {"0.png": png(noise_images(1, 4)[0])})
     refuse(central(encrypted, 8, "<H", 1), "encrypted or packed in a way")
@@ -146,7 +146,7 @@ def test_a_dataset_json_that_gives_no_class_numbers_is_refused(tmp_path, text: b
 def test_a_limit_on_members_holds_for_dataset_json_too(tmp_path, monkeypatch) -> None:
     path = zip_of(tmp_path / "x.zip", {"0.png": png(noise_images(1, 4)[0]), "dataset.json": b" " * 2000})
     monkeypatch.setattr(archive, "MAX_MEMBER_BYTES", 1000)
-    with pytest.raises(InputError, match=r"dataset\.json announces more than"):
+    with pytest.raises(InputError, match=r"dataset\.json: announces more than"):
         _ = open_source(path).labels
 
 

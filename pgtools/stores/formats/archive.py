@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import struct
 import zipfile
-import zlib
 from pathlib import Path
 
 from pgtools.errors import InputError
 from pgtools.imaging.fit import Fit
 from pgtools.imaging.photo import SUFFIXES
-from pgtools.runtime.slices import SlicedFile
+from pgtools.runtime.zips import ZipArchive
 from pgtools.stores.format import Format
 from pgtools.stores.formats.file_names import check_member
 from pgtools.stores.formats.folder import DATASET_JSON, NamedImages, is_image_name
@@ -18,9 +16,6 @@ from pgtools.stores.formats.stylegan import StyleganZipWriter
 
 # An encoded image larger than this is no image of a data set; a ZIP can announce any size.
 MAX_MEMBER_BYTES = 1 << 28
-# Of a member's local header: where the lengths of its name and its extra field stand.
-LOCAL_HEADER = struct.Struct("<4s22xHH")
-ENCRYPTED = 1
 
 
 class ImageArchive(NamedImages):
@@ -31,16 +26,12 @@ class ImageArchive(NamedImages):
     """
 
     def __init__(self, path: Path, fit: Fit | None = None) -> None:
-        try:
-            with zipfile.ZipFile(path) as archive:
-                infos = archive.infolist()
-        except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
-            raise InputError(f"{path} is not a readable ZIP ({error}).") from None
-        self._file = SlicedFile(path)
-        for info in infos:
-            check_member(info.filename, path)
-        self._infos = {i.filename: i for i in infos if i.filename == DATASET_JSON or is_image_name(i.filename)}
-        members = sorted(name for name, info in self._infos.items() if name != DATASET_JSON and not info.is_dir())
+        self._archive = ZipArchive(path)
+        entries = self._archive.entries
+        for name, _ in entries:
+            check_member(name, path)
+        self._entries = {name: entry for name, entry in entries if name == DATASET_JSON or is_image_name(name)}
+        members = sorted(name for name in self._entries if name != DATASET_JSON)
         if not members:
             raise InputError(f"{path} holds no image files ({', '.join(sorted(SUFFIXES))}).")
         super().__init__(str(path), members, fit)
@@ -51,37 +42,16 @@ class ImageArchive(NamedImages):
 
     def read_description(self) -> bytes | None:
         """Return the bytes of `dataset.json`, None if it is not there."""
-        return self._read(DATASET_JSON) if DATASET_JSON in self._infos else None
+        return self._read(DATASET_JSON) if DATASET_JSON in self._entries else None
 
     def _read(self, member: str) -> bytes:
-        info = self._infos[member]
         where = f"{self.name}/{member}"
-        if max(info.file_size, info.compress_size) > MAX_MEMBER_BYTES:
-            raise InputError(f"{where} announces more than {MAX_MEMBER_BYTES >> 20} MiB.")
-        if info.flag_bits & ENCRYPTED or info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            raise InputError(f"{where} is encrypted or packed in a way pgtools does not read.", hint="Pack it anew.")
-        signature, name, extra = LOCAL_HEADER.unpack(self._file.read(info.header_offset, LOCAL_HEADER.size))
-        if signature != b"PK\3\4":
-            raise InputError(f"{where} is damaged (no header).")
-        data = self._file.read(info.header_offset + LOCAL_HEADER.size + name + extra, info.compress_size)
-        if info.compress_type == zipfile.ZIP_DEFLATED:
-            data = _inflated(data, info.file_size, where)
-        if len(data) != info.file_size or zlib.crc32(data) != info.CRC:
-            raise InputError(f"{where} is damaged (its checksum differs).")
-        return data
+        return self._archive.read(self._entries[member], where=where, limit=MAX_MEMBER_BYTES)
 
 
 def recognises(path: Path) -> bool:
     """Return whether `path` is a ZIP file."""
     return path.is_file() and zipfile.is_zipfile(path)
-
-
-def _inflated(data: bytes, size: int, where: str) -> bytes:
-    """Return at most one byte more than `size`, whatever the data would unpack to."""
-    try:
-        return zlib.decompressobj(-zlib.MAX_WBITS).decompress(data, size + 1)
-    except zlib.error as error:
-        raise InputError(f"{where} is damaged ({error}).") from None
 
 
 FORMAT = Format(

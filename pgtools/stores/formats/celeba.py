@@ -4,59 +4,26 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-
-import numpy as np
-from numpy.typing import NDArray
 
 from pgtools.errors import InputError
 from pgtools.imaging.fit import Fit
 from pgtools.imaging.photo import read_file
 from pgtools.stores.format import ALL_SPLITS, Format
+from pgtools.stores.formats.celeba_tables import ATTRIBUTES, IDENTITIES, PARTITION, PARTS, READERS, Table
 from pgtools.stores.formats.encoded import EncodedImages
 from pgtools.stores.formats.loaded import is_file
 from pgtools.stores.layout import Attribute, Record
 from pgtools.stores.source import check_index
 
-# The numbers of list_eval_partition.txt.
-PARTS = ("train", "valid", "test")
 # The authors took every image.
 SPLITS = (ALL_SPLITS, *PARTS)
 CELEBA_FIT = Fit("celeba")
 
 IMAGES = "img_align_celeba"
-ATTRIBUTES, IDENTITIES, PARTITION = "list_attr_celeba.txt", "identity_CelebA.txt", "list_eval_partition.txt"
 IMAGE_FOLDERS = (IMAGES, f"celeba/{IMAGES}", f"Img/{IMAGES}", f"celeba/Img/{IMAGES}")
 ANNOTATION_FOLDERS = (".", "Anno", "Eval", "celeba", "celeba/Anno", "celeba/Eval")
-
-
-@dataclass(frozen=True)
-class Table:
-    """An annotation file.
-
-    Attributes:
-        file: where it was read.
-        columns: names of its numbers.
-        rows: image → its row.
-        values: int32 (rows, columns).
-    """
-
-    file: Path
-    columns: tuple[str, ...]
-    rows: dict[str, int]
-    values: NDArray[np.int32]
-
-    def of(self, image: str) -> list[int]:
-        """Return the numbers of an image.
-
-        Raises:
-            InputError: the file does not list it.
-        """
-        if image not in self.rows:
-            raise InputError(f"{self.file} does not list {image}.", hint="Get the annotation files again.")
-        return [int(value) for value in self.values[self.rows[image]]]
 
 
 class CelebaFolder(EncodedImages):
@@ -85,7 +52,7 @@ class CelebaFolder(EncodedImages):
         if split not in (None, ALL_SPLITS):
             partition = self._partition
             if partition is None:
-                raise InputError(f"{path} holds no {PARTITION}, which tells the split {split!r}.")
+                raise InputError(f"{path} holds no {PARTITION}.txt, which tells the split {split!r}.")
             wanted = PARTS.index(str(split))
             members = [member for member in members if partition.of(member)[0] == wanted]
         if not members:
@@ -114,18 +81,15 @@ class CelebaFolder(EncodedImages):
 
     @functools.cached_property
     def _attributes(self) -> Table | None:
-        file = _annotation_file(self.path, ATTRIBUTES)
-        return None if file is None else _attribute_table(file)
+        return _table(self.path, ATTRIBUTES)
 
     @functools.cached_property
     def _identities(self) -> Table | None:
-        file = _annotation_file(self.path, IDENTITIES)
-        return None if file is None else _table(file, ("identity",), allowed=range(1 << 31))
+        return _table(self.path, IDENTITIES)
 
     @functools.cached_property
     def _partition(self) -> Table | None:
-        file = _annotation_file(self.path, PARTITION)
-        return None if file is None else _table(file, ("split",), allowed=range(len(PARTS)))
+        return _table(self.path, PARTITION)
 
 
 def recognises(path: Path) -> bool:
@@ -155,60 +119,9 @@ def _annotation_file(path: Path, name: str) -> Path | None:
     return next((path / folder / name for folder in ANNOTATION_FOLDERS if is_file(path / folder / name)), None)
 
 
-def _attribute_table(file: Path) -> Table:
-    """Return the table of attributes: the number of photos, the names, then a line of 1 and -1 for each photo."""
-    lines = _lines(file)
-    _, first = next(lines, (1, ""))
-    _, second = next(lines, (2, ""))
-    names = tuple(second.split())
-    if not first.strip().isdecimal() or not names or len(set(names)) != len(names):
-        raise InputError(f"{file}: lines 1 and 2 are no count and names of attributes.")
-    table = _collect(file, lines, names, allowed=(-1, 1))
-    if str(len(table.rows)) != first.strip():
-        raise InputError(f"{file}: line 1 says {first.strip()[:20]} photos; {len(table.rows)} follow: is it cut short?")
-    return table
-
-
-def _table(file: Path, columns: tuple[str, ...], *, allowed: Sequence[int]) -> Table:
-    return _collect(file, _lines(file), columns, allowed=allowed)
-
-
-def _collect(
-    file: Path, lines: Iterator[tuple[int, str]], columns: tuple[str, ...], *, allowed: Sequence[int]
-) -> Table:
-    rows: dict[str, int] = {}
-    values: list[NDArray[np.int32]] = []
-    for number, line in lines:
-        words = line.split()
-        if not words:
-            continue
-        row = _row(words[1:], allowed)
-        if row is None or len(row) != len(columns) or words[0] in rows:
-            raise InputError(
-                f"{file}: line {number} is {line.strip()[:80]!r}; expected a photo named once and its {len(columns)} "
-                f"numbers from {allowed[0]} to {allowed[-1]}.",
-                hint="Get the file again.",
-            )
-        rows[words[0]] = len(values)
-        values.append(row)
-    return Table(file, columns, rows, np.array(values, np.int32).reshape(-1, len(columns)))
-
-
-def _row(words: list[str], allowed: Sequence[int]) -> NDArray[np.int32] | None:
-    try:
-        numbers = [int(word) for word in words]
-    except ValueError:
-        return None
-    return np.array(numbers, np.int32) if all(number in allowed for number in numbers) else None
-
-
-def _lines(file: Path) -> Iterator[tuple[int, str]]:
-    """Yield (line number, line)."""
-    try:
-        with file.open(encoding="utf-8") as text:
-            yield from enumerate(text, start=1)
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{file}: cannot be read as text ({error}).") from None
+def _table(path: Path, name: str) -> Table | None:
+    file = _annotation_file(path, f"{name}.txt")
+    return None if file is None else READERS[name](read_file(file), str(file))
 
 
 FORMAT = Format(

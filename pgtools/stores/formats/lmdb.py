@@ -187,9 +187,14 @@ class LmdbWriter(Writer[Encoded]):
 
     def encode(self, pyramid: Pyramid) -> Encoded:
         """Return every level encoded; below a lossy top the levels are means of what it gives."""
+        return self.encode_packed(pyramid, None)
+
+    def encode_packed(self, pyramid: Pyramid, packed: bytes | None) -> Encoded:
+        """As `encode`; what is packed already is stored as it is, if this store's top level is packed so."""
         top = self.plan.resolution
         given = image_hash(_three(pyramid[top]))
-        data = encode(pyramid[top], self._codecs[top])
+        fits = packed and self.plan.codec == "auto" and self.plan.colour == "rgb"
+        data = packed if packed and fits else encode(pyramid[top], self._codecs[top])
         sha256 = given
         if self._codecs[top].startswith("jpeg"):
             seen = np.empty((3, top, top), np.uint8)

@@ -1,0 +1,98 @@
+"""Figures of a build: the same bytes for the same scores, bars that add up, crops where they belong."""
+
+from __future__ import annotations
+
+import io
+import re
+import xml.etree.ElementTree as ElementTree
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from PIL import Image
+
+from pgtools.errors import InputError
+from pgtools.report.build_figures import _draw_histogram, histogram, quality_figure
+from pgtools.report.build_pictures import SIDE, marked
+from pgtools.report.build_rows import gather
+from pgtools.report.figures import COLOURS
+from tests.report.build_drawn import crop_of, drawn_rows
+
+CROPS = gather(drawn_rows())
+
+
+def test_the_element_is_fit_for_html_and_has_the_pages_colours() -> None:
+    svg = histogram("scores", CROPS, cut=0.61)
+    assert ElementTree.fromstring(svg).tag == "svg"  # noqa: S314
+    assert re.findall(r"#[0-9a-f]{6}\b", svg) == []
+    assert all(f"var(--{name})" in svg for name in ("series-0", "level-0", "series-1", "ink"))
+    assert "var(--series-1)" not in histogram("scores", CROPS, cut=None)
+    ids = re.findall(r'\bid="([^"]*)"', svg)
+    assert len(ids) == len(set(ids))
+    assert all(name.startswith("scores-") for name in ids)
+    assert "50 %" in svg
+
+
+def test_the_same_scores_give_the_same_bytes_whatever_matplotlibrc_says() -> None:
+    svg, png = histogram("scores", CROPS, cut=0.61), quality_figure(drawn_rows(), crop_of, {"keep": 30})
+    with mpl.rc_context({"font.size": 40, "svg.fonttype": "path", "axes.facecolor": "red", "savefig.dpi": 20}):
+        assert histogram("scores", CROPS, cut=0.61) == svg
+        assert quality_figure(drawn_rows(), crop_of, {"keep": 30}) == png
+    assert histogram("scores", gather(drawn_rows(kept=29)), cut=0.61) != svg
+
+
+def test_the_bars_add_up_to_all_crops() -> None:
+    axes = Figure().subplots()
+    _draw_histogram(axes, CROPS, cut=None, colours=COLOURS)
+    heights = dict.fromkeys(("series-0", "level-0"), 0.0)
+    for bar in axes.patches:
+        colour = next(name for name in heights if np.allclose(bar.get_facecolor(), mpl.colors.to_rgba(COLOURS[name])))
+        heights[colour] += bar.get_height()
+    assert heights == {"series-0": 30, "level-0": 10}
+
+
+def test_the_picture_holds_the_crops_from_the_store() -> None:
+    seen: list[int] = []
+    png = quality_figure(drawn_rows(), lambda index: seen.append(index) or crop_of(index), {"keep": 30})
+    assert seen == [29, 26, 22, 15, 7, 3, 0, *range(8), *range(29, 21, -1)]
+    picture = np.asarray(Image.open(io.BytesIO(png)).convert("RGB"))
+    assert picture.shape[1] == 1500
+    found = {tuple(colour) for colour in picture.reshape(-1, 3)[::7].tolist()}
+    assert {(index, 100, 100) for index in seen} <= found
+
+
+def test_a_crop_that_cannot_be_had_leaves_its_place_empty() -> None:
+    assert quality_figure(drawn_rows(), lambda _: None, {}).startswith(b"\x89PNG")
+
+
+def test_there_is_no_picture_without_scores() -> None:
+    with pytest.raises(InputError, match="no scores"):
+        quality_figure([], crop_of, {})
+
+
+def test_the_square_is_drawn_where_it_is() -> None:
+    photo = np.full((160, 160, 3), 200, np.uint8)
+    quad = np.array([[40.0, 40], [40, 120], [120, 120], [120, 40]])
+    found = marked(photo, quad, np.array([[80.0, 80.0]])).astype(int)
+    assert found.shape == (SIDE, SIDE, 3)
+    yellow = (found[..., 0] > 220) & (found[..., 2] < 120)
+    y, x = np.nonzero(yellow & (np.hypot(*(np.mgrid[:SIDE, :SIDE] - 160)) > 20))
+    assert (x.min(), y.min(), x.max(), y.max()) == pytest.approx((80, 80, 240, 240), abs=3)
+    assert yellow[159:161, 159:161].all()
+    assert not yellow[100:140, 100:140].any()
+
+
+def test_a_square_beyond_the_photo_is_shown_whole_on_grey() -> None:
+    photo = np.full((100, 100, 3), 200, np.uint8)
+    quad = np.array([[-50.0, 10], [-50, 90], [30, 90], [30, 10]])
+    found = marked(photo, quad, np.zeros((0, 2)))
+    assert found.shape[:2] == (pytest.approx(SIDE / 1.5, abs=1), SIDE)
+    assert found[5, 5].tolist() == [128, 128, 128]
+    assert found[5, -5].tolist() == [200, 200, 200]
+
+
+@pytest.mark.parametrize("quad", [np.full((4, 2), np.nan), np.full((4, 2), 1e9), np.full((4, 2), -1e9)])
+def test_an_odd_square_costs_no_memory(quad: np.ndarray) -> None:
+    found = marked(np.zeros((43, 55, 3), np.uint8), quad, np.full((5, 2), np.nan))
+    assert max(found.shape) == SIDE
