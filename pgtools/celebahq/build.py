@@ -22,7 +22,7 @@ from pgtools.celebahq.storing import reasons_of, record_of, store_crops
 from pgtools.celebahq.worker import Task, Worker, crop_path
 from pgtools.errors import InputError, OutputError
 from pgtools.runtime.build_format import StepTime
-from pgtools.runtime.files import folder_lock, remove
+from pgtools.runtime.files import folder_lock, remove, remove_stale
 from pgtools.runtime.journal import Journal
 from pgtools.runtime.progress import bar
 from pgtools.runtime.workers import map_unordered
@@ -96,6 +96,8 @@ def build(
             if torn is None:
                 break
             told(f"{torn.message} It is made again.")
+        for path in papers_of(outputs[0]):
+            remove_stale(path)
         manifest, _, written = papers_of(outputs[0])
         names = job.given.photos.names
         write_manifest(
@@ -189,7 +191,8 @@ def _delete_crop(job: Job, name: str) -> None:
 
 
 def _remove_work(work: Path) -> None:
-    finished = work.with_name(f".{work.name}.{os.getpid()}.old")
+    # Named as what a killed process leaves, which the next build of this output removes.
+    finished = work.with_name(f".{work.name}.{os.getpid()}.partial")
     remove(finished)
     work.rename(finished)
     remove(finished)

@@ -66,10 +66,10 @@ class Framing:
     @property
     def factor(self) -> int:
         """What Lanczos enlarges it by: the smallest power of two that is not below the zoom."""
-        return max(1, 2 ** int(np.ceil(np.log2(self.zoom))))
+        return 1 << max(0, int(np.ceil(np.log2(self.zoom))))
 
     @property
-    def pads(self) -> tuple[int, int, int, int] | None:
+    def beyond(self) -> Pads | None:
         """How far the square with its border reaches beyond the enlarged image: left, top, right, bottom; or None.
 
         The border keeps its number of pixels when the image is enlarged; up to four of them may be missing.
@@ -78,7 +78,9 @@ class Framing:
         left, top, right, bottom = _bounding_box(self.quad * self.factor)
         border = self.border
         missing = (border - left, border - top, right - width + border, bottom - height + border)
-        return None if max(missing) <= border - 4 else tuple(max(side, 0) for side in missing)  # type: ignore[return-value]
+        if max(missing) <= border - 4:
+            return None
+        return max(missing[0], 0), max(missing[1], 0), max(missing[2], 0), max(missing[3], 0)
 
     def enlarged(self, image: Pixels, factor: int) -> Framing:
         """Return the framing with what a network made of its image put in its place.
@@ -167,41 +169,30 @@ def finish(framing: Framing, *, resolution: int, engine: Engine = "fast") -> Pix
         resolution: as `frame` was given it.
         engine: "exact" or "fast".
     """
-    factor = framing.factor
+    factor, exact = framing.factor, engine == "exact"
+    planes = enlarged_planes(framing.image, factor, exact=exact)
     quad, zoom = _single(framing.quad * factor), framing.zoom / factor
-    planes = enlarged_planes(framing.image, factor, exact=engine == "exact")
-    if (missing := framing.pads) is not None:
-        least = round(resolution * PADDING / zoom)
-        pads: Pads = tuple(max(side, least, 1) for side in missing)  # type: ignore[assignment]
-        quad = _single(quad + pads[:2])
-        sigma = resolution * BLUR / zoom
+    pads, sigma = None, resolution * BLUR / zoom
+    if framing.beyond is not None:
+        least = max(round(resolution * PADDING / zoom), 1)
+        left, top, right, bottom = (max(side, least) for side in framing.beyond)
+        pads, quad = (left, top, right, bottom), _single(quad + np.array([left, top]))
+    box = _box(quad, planes[0].shape, pads)
+    if pads is None:
+        floats = [plane[box.rows, box.columns].astype(np.float32) for plane in planes]
+    elif exact:
+        whole = padded(np.dstack(planes), pads, sigma)[box.rows, box.columns]
+        floats = [plane.astype(np.float32) for plane in cv2.split(whole)]
     else:
-        pads, sigma = (0, 0, 0, 0), 0.0
-    height, width = planes[0].shape
-    left, top, right, bottom = _bounding_box(quad)
-    box = Box(
-        max(left - MARGIN, 0),
-        max(top - MARGIN, 0),
-        min(right + MARGIN + 1, width + pads[0] + pads[2]),
-        min(bottom + MARGIN + 1, height + pads[1] + pads[3]),
-    )
-    if missing is None:
-        floats = [plane[box.top : box.bottom, box.left : box.right].astype(np.float32) for plane in planes]
-    elif engine == "fast":
         floats = padded_planes(planes, pads, sigma, box)
-    else:
-        whole = padded(np.dstack(planes), pads, sigma)[box.top : box.bottom, box.left : box.right]
-        floats = [np.ascontiguousarray(plane).astype(np.float32) for plane in cv2.split(whole)]
-    samples = OVERSAMPLING
-    if engine == "fast":
-        samples = oversampling_for(roughness(framing.image), factor=factor, zoom=zoom)
+    samples = OVERSAMPLING if exact else oversampling_for(roughness(framing.image), factor=factor, zoom=zoom)
     place = quad - (box.left, box.top)
-    return resampled(floats, place, resolution=resolution, oversampling=samples, exact=engine == "exact")
+    return resampled(floats, place, resolution=resolution, oversampling=samples, exact=exact)
 
 
 def steps_of(framing: Framing) -> tuple[str, ...]:
     """Return which steps the crop takes besides the networks': "reduce", "lanczos" (enlarging), "padding"."""
-    taken = {"reduce": framing.reduced, "lanczos": framing.factor > 1, "padding": framing.pads is not None}
+    taken = {"reduce": framing.reduced, "lanczos": framing.factor > 1, "padding": framing.beyond is not None}
     return tuple(step for step, is_taken in taken.items() if is_taken)
 
 
@@ -246,6 +237,16 @@ def _zoom(quad: Points, resolution: int) -> float:
 def _single(quad: Points) -> Points:
     """Return the quad with every value rounded to float32, as the released builder keeps it."""
     return quad.astype(np.float32).astype(np.float64)
+
+
+def _box(quad: Points, shape: tuple[int, ...], pads: Pads | None) -> Box:
+    """Return the part of a picture of this shape, once padded, that the square's samples are taken from."""
+    height, width = shape[:2]
+    if pads is not None:
+        width, height = width + pads[0] + pads[2], height + pads[1] + pads[3]
+    left, top, right, bottom = _bounding_box(quad)
+    left, top = max(left - MARGIN, 0), max(top - MARGIN, 0)
+    return Box(left, top, min(right + MARGIN + 1, width), min(bottom + MARGIN + 1, height))
 
 
 def _bounding_box(quad: Points) -> tuple[int, int, int, int]:

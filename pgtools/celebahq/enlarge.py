@@ -7,6 +7,7 @@ the taps that would reach beyond the border are left out and the others made to 
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any
 
 import cv2
 import numpy as np
@@ -19,9 +20,10 @@ REACH = 3  # source pixels on either side: Lanczos, a = 3
 SMALLEST = 2 * REACH + 2  # below, both borders reach every pixel; Pillow is quick there
 
 
-def lanczos_kernel(distance: NDArray[np.float64]) -> NDArray[np.float64]:
+def lanczos_kernel(distance: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
     """Return the Lanczos window (a = 3) at distances in pixels; 1 at 0, 0 from 3 on."""
-    return np.where(np.abs(distance) < REACH, np.sinc(distance) * np.sinc(distance / REACH), 0.0)
+    exact = np.asarray(distance, np.float64)
+    return np.where(np.abs(exact) < REACH, np.sinc(exact) * np.sinc(exact / REACH), 0.0)
 
 
 def enlarged_planes(image: NDArray[np.uint8], factor: int, *, exact: bool = False) -> list[Plane]:
@@ -69,7 +71,8 @@ def _rows(plane: Plane, factor: int) -> Plane:
 
 
 def _quantised(values: NDArray[np.float32]) -> NDArray[np.uint8]:
-    return np.clip(np.floor(values + 0.5), 0, 255).astype(np.uint8)
+    rounded: NDArray[np.uint8] = np.clip(np.floor(values + 0.5), 0, 255).astype(np.uint8)
+    return rounded
 
 
 @lru_cache(maxsize=16)

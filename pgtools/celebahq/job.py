@@ -14,7 +14,7 @@ from pgtools.celebahq.process import Steps
 from pgtools.celebahq.settings import BuildSettings
 from pgtools.errors import OutputError, UsageError
 from pgtools.runtime.build_format import Network, record_path
-from pgtools.runtime.files import check_free_space, check_writable, free_space, human_bytes
+from pgtools.runtime.files import check_free_space, check_writable, free_space, human_bytes, remove_stale
 from pgtools.runtime.workers import Kind, cluster_size, cpu_count, map_unordered
 from pgtools.stores.writer import Plan
 from pgtools.stores.writing import check_outputs, estimated_bytes, store_outputs
@@ -139,6 +139,7 @@ def check_places(outputs: Sequence[Path], *, overwrite: bool) -> None:
     Outputs that stand there because a build was killed while storing are its own; no others are replaced.
     """
     work = work_folder(outputs[0])
+    remove_stale(work)
     # What is removed in the end must be a build's and nothing else.
     if work.exists() and not (work / JOURNAL).is_file() and _holds_more_than_a_lock(work):
         raise OutputError(

@@ -6,7 +6,7 @@ the new border, 1 at the old one), mask = 1 − the least of the four.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -29,6 +29,16 @@ class Box:
     top: int
     right: int
     bottom: int
+
+    @property
+    def rows(self) -> slice:
+        """The rows of an array that lie in it."""
+        return slice(self.top, self.bottom)
+
+    @property
+    def columns(self) -> slice:
+        """The columns of an array that lie in it."""
+        return slice(self.left, self.right)
 
 
 def padded(image: NDArray[np.uint8], pads: Pads, sigma: float) -> NDArray[np.uint8]:
@@ -58,7 +68,8 @@ def padded_planes(planes: Sequence[NDArray[np.uint8]], pads: Pads, sigma: float,
 
     Args:
         planes: three channels, uint8 (H, W).
-        pads, sigma: as `padded` takes them.
+        pads: as `padded` takes them.
+        sigma: as `padded` takes it.
         box: in pixels of the padded picture.
     """
     step = max(1, int(sigma / LEAST_SIGMA))
@@ -70,7 +81,7 @@ def padded_planes(planes: Sequence[NDArray[np.uint8]], pads: Pads, sigma: float,
     small = [_blurred_small(plane, sigma, step) for plane in wide]
     mask = _Mask(height, width, pads)
     medians = _medians(wide, small, mask, step)
-    results = [plane[box.top : box.bottom, box.left : box.right].astype(np.float32) for plane in wide]
+    results = [plane[box.rows, box.columns].astype(np.float32) for plane in wide]
     for part in _outer(mask, box):
         inside = mask.of(part)
         blur, fade = np.clip(3 * inside + 1, 0, 1), np.clip(inside, 0, 1)

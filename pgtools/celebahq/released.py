@@ -45,13 +45,13 @@ def released_crop(
     if shrink > 1:
         width, height = (max(1, round(length / shrink)) for length in picture.size)
         picture = picture.resize((width, height), Image.Resampling.LANCZOS)
-        quad, zoom = quad / shrink, zoom * shrink
+        quad, zoom = quad / np.float32(shrink), zoom * np.float32(shrink)
     border = max(round(float(resolution * 0.1 / zoom)), 3)
     picture, quad = _cut(picture, quad, border)
     factor = int(2 ** np.ceil(np.log2(zoom)))
     if factor > 1:
         picture = picture.resize((picture.width * factor, picture.height * factor), Image.Resampling.LANCZOS)
-        quad, zoom = quad * factor, zoom / factor
+        quad, zoom = quad * np.float32(factor), zoom / np.float32(factor)
     padding, sigma = round(float(resolution * 0.3 / zoom)), float(resolution * 0.02 / zoom)
     picture, quad = _padded(picture, quad, border, padding, sigma)
     corners: Any = (quad + 0.5).flatten()

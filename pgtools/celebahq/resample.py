@@ -58,9 +58,10 @@ def _reduced(planes: Sequence[Plane], quad: Vector, resolution: int, oversamplin
     """Return float32 (3, resolution, resolution): the sum over the phases (p, q) along rows and columns."""
     side, kernels = (resolution, resolution), _kernels(oversampling)
     across, down = _steps(quad, resolution * oversampling)
-    whole = 1 / _weight_inside(resolution, oversampling)
+    whole = _missing_weight(resolution, oversampling)
     total, half = np.zeros((2, len(planes), *side), np.float32)
-    samples, part = np.empty((len(planes), min(ROWS, resolution), resolution), np.float32), np.empty(side, np.float32)
+    samples = np.empty((len(planes), min(ROWS, resolution), resolution), np.float32)
+    part = np.empty(side, np.float32)
     for q in range(oversampling):
         half[:] = 0
         for top in range(0, resolution, ROWS):
@@ -128,11 +129,11 @@ def _kernels(oversampling: int) -> tuple[NDArray[np.float32], ...]:
 
 
 @lru_cache(maxsize=4)
-def _weight_inside(resolution: int, oversampling: int) -> Plane:
-    """Return float32 (resolution,): what of the taps' sum lies inside, by which Pillow divides near the border."""
+def _missing_weight(resolution: int, oversampling: int) -> Plane:
+    """Return float32 (resolution,): 1 over what of the taps' sum lies inside; Pillow too makes it 1 at the border."""
     taps = np.sum(_kernels(oversampling), axis=0, dtype=np.float64)
     inside = [taps[max(REACH - o, 0) : REACH + min(resolution - o, REACH + 1)].sum() for o in range(resolution)]
-    return np.array(inside, np.float32)
+    return (1 / np.array(inside)).astype(np.float32)
 
 
 @lru_cache(maxsize=1)
@@ -147,5 +148,6 @@ def _direct_kernel() -> NDArray[np.float32]:
     frequency = np.linspace(0, DIRECT_BAND, 200)[:, None]
     wanted = np.cos(2 * np.pi * frequency * times) @ (weights / weights.sum())
     waves = 2 * np.cos(2 * np.pi * frequency * np.arange(1, DIRECT_REACH + 1)) - 2
-    side = np.linalg.lstsq(waves, wanted - 1, rcond=None)[0]
-    return np.concatenate([side[::-1], [1 - 2 * side.sum()], side]).astype(np.float32)
+    side = np.asarray(np.linalg.lstsq(waves, np.asarray(wanted - 1), rcond=None)[0])
+    middle = np.array([1 - 2 * side.sum()])
+    return np.concatenate([side[::-1], middle, side]).astype(np.float32)

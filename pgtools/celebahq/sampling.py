@@ -21,16 +21,17 @@ Vector: TypeAlias = NDArray[np.float64]
 COLUMNS = 512
 
 
-def sample(planes: Sequence[Plane], outs: Sequence[Plane], start: Vector, across: Vector, down: Vector) -> None:
+def sample(planes: Sequence[Plane], outs: Plane, start: Vector, across: Vector, down: Vector) -> None:
     """Fill each of `outs` with bilinear samples: `out[j, i]` is the plane at `start + i·across + j·down`.
 
     Args:
         planes: float32 (H, W) each.
-        outs: float32 (h, w) each; rows may lie apart.
-        start, across, down: float64 (x, y) in pixels; a pixel's centre lies at +0.5. Beyond the border its pixels
-            repeat.
+        outs: float32 (N, h, w), one for each plane; rows may lie apart.
+        start: float64 (x, y) in pixels, a pixel's centre at +0.5. Beyond the border its pixels repeat.
+        across: step from column to column.
+        down: step from row to row.
     """
-    rows, columns = outs[0].shape
+    _, rows, columns = outs.shape
     fill = _warp if warps_exactly() else _grid_sample
     (ax, ay), (dx, dy) = across.tolist(), down.tolist()
     for left in range(0, columns, COLUMNS):

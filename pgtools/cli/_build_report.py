@@ -25,7 +25,8 @@ def write_build_page(record_file: Path, page: Path | None = None) -> Path:
 
     Args:
         record_file: the NAME-build.json that the build wrote, with its manifest and stores beside it.
-        page: where to; NAME-report.html beside the first store if not given.
+        page: where to; NAME-report.html beside the first store if not given. A .png gets the figure of the scores
+            alone: their histogram, crops at its quantiles, the best and the worst.
 
     Raises:
         InputError: it is no such record, or its manifest is not there.
@@ -33,9 +34,11 @@ def write_build_page(record_file: Path, page: Path | None = None) -> Path:
     """
     from pgtools.celebahq.manifest import manifest_path, read_manifest
     from pgtools.report.build_content import compose_build
+    from pgtools.report.build_figures import quality_figure
     from pgtools.report.build_page import render_build
     from pgtools.report.build_record import read_record
-    from pgtools.runtime.files import check_writable, written_aside
+    from pgtools.report.build_rows import COLUMNS
+    from pgtools.runtime.files import check_writable, remove_stale, written_aside
 
     record, notes = read_record(record_file)
     # The three stand together, wherever they were built or have been moved to.
@@ -45,20 +48,24 @@ def write_build_page(record_file: Path, page: Path | None = None) -> Path:
     upright: set[str] = set()
 
     def rows() -> Iterator[Mapping[str, Any]]:
-        for row in read_manifest(manifest_path(store)):
+        for row in read_manifest(manifest_path(store), only=(*COLUMNS, "landmarks_source")):
             if row["landmarks_source"] == "facexlib":  # the face was searched in the photo as it is looked at
                 upright.add(str(row["file"]))
             yield row
 
-    defaults = BuildSettings().as_dict()
-    photo_of = _photo_of(record.source, upright)
-    composed = compose_build(record, rows(), _crop_of(store), photo_of, defaults, notes=notes)
+    if page.suffix.lower() == ".png":
+        data = quality_figure(rows(), _crop_of(store), record.settings)
+    else:
+        defaults, photo_of = BuildSettings().as_dict(), _photo_of(record.source, upright)
+        composed = compose_build(record, rows(), _crop_of(store), photo_of, defaults, notes=notes)
+        data, notes = render_build(composed).encode(), list(composed.notes)
+    remove_stale(page)
     try:
         with written_aside(page) as aside:
-            aside.write_text(render_build(composed), encoding="utf-8")
+            aside.write_bytes(data)
     except OSError as error:
         raise OutputError(f"{page} cannot be written ({error.strerror}).") from None
-    for note in composed.notes:
+    for note in notes:
         say(note)
     return page
 

@@ -29,12 +29,13 @@ def command(run: Path, out: Path | None, metrics: tuple[Path, ...], title: str |
     """Write a run as one self-contained HTML page: image grids, training curves, scores, settings.
 
     The page needs no network and no script; it is written anew each time, also while the run goes on. RUN is the folder
-    of a training, or the NAME-build.json of a build, whose page shows counts, scores and crops.
+    of a training, or the NAME-build.json of a build, whose page shows counts, scores and crops; with `--out FILE.png`
+    the scores' histogram and crops are a picture.
 
     \b
     Examples:
       pgtools report runs/faces
-      pgtools report celeba-hq-build.json
+      pgtools report celeba-hq-build.json --out scores.png
       pgtools report runs/faces --metrics swd.json --metrics msssim.json --out supplement.html
     """
     if run.is_file():

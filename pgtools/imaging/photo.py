@@ -138,6 +138,7 @@ def decode(data: bytes, *, where: str, upright: bool = True, size: tuple[int, in
         if size and opened.size != size:
             width, height = opened.size
             raise InputError(f"{where}: is {width}×{height} pixels; expected {size[0]}×{size[1]}.")
+        opened.load()
         turn = TURNS.get(_orientation(opened)) if upright else None
         image = opened if turn is None else opened.transpose(turn)
         return _rgb(image)
@@ -227,11 +228,14 @@ def _reader(kind: str, where: str) -> Any:
 
 
 def _orientation(image: Image.Image) -> int:
-    """Return EXIF's orientation, 1 to 8; 1 where there is none, or none that can be read beside whole pixels."""
+    """Return EXIF's orientation, 1 to 8; 1 where there is none, or none that can be read.
+
+    Args:
+        image: a loaded one: a PNG's EXIF may stand behind the pixels, whose damage is no matter of EXIF.
+    """
     try:
         return int(image.getexif().get(ORIENTATION, 1))
     except Exception:  # EXIF is a TIFF of its own, with as many ways to be damaged
-        image.load()  # unless the pixels are what is damaged
         return 1
 
 
@@ -247,7 +251,6 @@ def _without_waiting(path: str, flags: int) -> int:
 
 
 def _rgb(image: Image.Image) -> NDArray[np.uint8]:
-    image.load()
     image.info.pop("transparency", None)  # of a palette, it would be warned of where it is dropped
     width, height = image.size
     rows = max(1, STRIP_PIXELS // width)

@@ -166,7 +166,7 @@ def bin_edges(scores: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
     wanted = min(50, max(15, round(2.5 * len(values) ** (1 / 3))))
     steps = (digit * 10.0**power for power in range(-3, 1) for digit in (1, 2, 5))
     step = next((step for step in steps if (high - low) / step <= wanted), 1.0)
-    # Without the margin 0.15 / 0.05 is 3, and 3 * 0.05 lies above 0.15.
+    # The margin is for 0.35, say: it holds 0.005 70 times, and yet 70 * 0.005 is more than 0.35.
     first, last = math.floor(low / step - 1e-9), math.floor(high / step + 1e-9) + 1
     edges: NDArray[np.float64] = np.arange(first, last + 1, dtype=np.float64) * step
     return edges

@@ -221,6 +221,16 @@ def test_stopped_between_store_and_manifest_it_goes_on(faces, tmp_path, monkeypa
     assert sorted(p.name for p in tmp_path.iterdir()) == [*PAPERS, "a.h5", "a.lmdb"]
 
 
+def test_what_killed_builds_left_beside_the_output_goes(faces, tmp_path) -> None:
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    for name in PAPERS:
+        (tmp_path / f".{name}.{dead.pid}.partial").write_text("half")
+    (tmp_path / f".a.lmdb.build.{dead.pid}.partial").mkdir()
+    build(faces, [tmp_path / "a.lmdb"], BuildSettings(**SMALL))
+    assert sorted(p.name for p in tmp_path.iterdir()) == [*PAPERS, "a.lmdb"]
+
+
 def test_a_strangers_work_folder_and_late_files_stay(faces, tmp_path, monkeypatch) -> None:
     (tmp_path / "a.lmdb.build").mkdir()
     (tmp_path / "a.lmdb.build/thesis.txt").write_text("")

@@ -1,4 +1,5 @@
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -6,10 +7,14 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from pgtools.celebahq.crop import Framing, _padded, crop, crop_quad, side_of
+from pgtools.celebahq.crop import crop, crop_quad, frame, side_of, steps_of
+from pgtools.celebahq.enlarge import enlarged_planes
+from pgtools.celebahq.padding import Box, padded, padded_planes
+from pgtools.celebahq.roughness import oversampling_for, roughness
 from pgtools.errors import InputError
 from pgtools.imaging.photo import read_photo
-from tests.pictures import ASTRONAUT_POINTS, astronaut, smooth_images
+from pgtools.imaging.resample import lanczos
+from tests.pictures import ASTRONAUT_POINTS, astronaut, photo_like, smooth_images
 from tests.reference import crop as twin
 
 points = st.lists(
@@ -24,9 +29,10 @@ def test_quad_is_the_papers_square(five) -> None:
     along = landmarks[1] - landmarks[0] + [mouth[1] - eyes[1], eyes[0] - mouth[0]]
     assume(np.hypot(*along) > 1e-3)
     quad = crop_quad(landmarks)
-    np.testing.assert_allclose(quad, twin.quad_of(landmarks), atol=1e-6)
+    # float32, as the released builder computes it: 24 bits of coordinates up to 2000
+    np.testing.assert_allclose(quad, twin.quad_of(landmarks), atol=2e-3)
     sides = np.hypot(*(quad - np.roll(quad, 1, axis=0)).T)
-    np.testing.assert_allclose(sides, side_of(quad), rtol=1e-9)
+    np.testing.assert_allclose(sides, side_of(quad), atol=2e-3)
 
 
 def test_quad_of_an_upright_face_is_upright() -> None:
@@ -72,22 +78,87 @@ def test_a_smaller_resolution_is_the_same_crop_smaller() -> None:
 @given(st.integers(20, 60), st.integers(20, 60), st.integers(0, 50))
 def test_padding_is_the_float64_twin(width: int, height: int, seed: int) -> None:
     image = np.ascontiguousarray(smooth_images(1, 64, seed)[0].transpose(1, 2, 0)[:height, :width])
-    quad = np.array([[-9.0, -5.0], [-9.0, height + 3.0], [width + 3.0, height + 3.0], [width + 3.0, -5.0]])
-    resolution, border = 32, 6
-    got = _padded(Framing(image, quad, zoom=1.0), border, resolution)
-    least = round(resolution * 0.3)
-    pads = tuple(max(p, least) for p in (9 + border, 5 + border, 3 + border, 3 + border))
-    expected = twin.pad(image, pads, sigma=resolution * 0.02)
-    difference = np.abs(got.image.astype(int) - expected)
+    pads, sigma = (15, 11, 10, 9), 0.64
+    got = padded(image, pads, sigma)
+    expected = twin.pad(image, pads, sigma=sigma)
+    difference = np.abs(got.astype(int) - expected)
     # float32 against float64: a value on the edge of rounding may differ by one level.
     assert difference.max() <= 1
     assert difference.mean() < 0.01
-    np.testing.assert_allclose(got.quad, quad + pads[:2])
 
 
-def test_inside_the_photo_nothing_is_padded() -> None:
-    framing = Framing(astronaut(), np.array([[200.0, 200], [200, 300], [300, 300], [300, 200]]), zoom=1.0)
-    assert _padded(framing, 10, 100) is framing
+@pytest.mark.parametrize("pads", [(70, 61, 64, 90), (300, 62, 61, 500)])
+def test_the_fast_padding_is_the_exact_one(pads) -> None:
+    """Only the part asked for, and pads of more than the picture, which is reflected again and again."""
+    image, sigma = photo_like(230, 180, 2), 20.0
+    exact = padded(image, pads, sigma)
+    box = Box(31, 17, exact.shape[1] - 5, exact.shape[0] - 40)
+    planes = [np.ascontiguousarray(image[:, :, channel]) for channel in range(3)]
+    got = np.dstack(padded_planes(planes, pads, sigma, box))
+    difference = np.abs(got - exact[box.rows, box.columns])
+    assert difference.max() <= 2
+    assert difference.mean() < 0.15
+
+
+def test_steps_are_those_that_change_something() -> None:
+    photo = astronaut()
+    inside = np.array([[200.0, 200], [200, 300], [300, 300], [300, 200]])
+    assert steps_of(frame(photo, inside, resolution=64)) == ()
+    assert steps_of(frame(photo, inside, resolution=128)) == ("lanczos",)
+    assert steps_of(frame(photo, inside - 199, resolution=100)) == ("padding",)
+    assert steps_of(frame(photo, inside, resolution=16)) == ("reduce",), "its side is 100"
+
+
+def test_a_network_of_another_size_is_refused() -> None:
+    framing = frame(astronaut(), crop_quad(ASTRONAUT_POINTS), resolution=512)
+    assert framing.wants_enlarging
+    with pytest.raises(InputError, match="expected"):
+        framing.enlarged(framing.image, 4)
+    twice = framing.image.repeat(2, axis=0).repeat(2, axis=1)
+    assert framing.enlarged(twice, 2).zoom == framing.zoom / 2
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.integers(1, 40), st.integers(1, 40), st.sampled_from([2, 4, 8, 32]), st.integers(0, 99))
+def test_enlarging_is_pillows(width: int, height: int, factor: int, seed: int) -> None:
+    image = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    difference = np.abs(
+        np.dstack(enlarged_planes(image, factor)).astype(int) - lanczos(image, width * factor, height * factor)
+    )
+    assert difference.max() <= 2
+    assert difference.mean() < 0.005
+
+
+@pytest.mark.parametrize(("factor", "zoom"), [(16, 0.8), (4, 0.6), (2, 0.9), (1, 0.9), (1, 0.3)])
+def test_rougher_pictures_are_sampled_more(factor: int, zoom: float) -> None:
+    counts = [oversampling_for(rough, factor=factor, zoom=zoom) for rough in (0, 10, 60, 150, 620)]
+    assert counts == sorted(counts)
+    assert counts[0] == 1, "a picture of one colour needs one sample"
+    assert counts[1] == (1 if factor > 1 else 2)
+    assert counts[-1] >= (2 if factor > 4 else 3)
+
+
+def test_roughness_of_known_pictures() -> None:
+    rng = np.random.default_rng(0)
+    noise = rng.integers(0, 256, (128, 128, 3), dtype=np.uint8)
+    assert roughness(np.full((64, 64, 3), 200, np.uint8)) == 0
+    assert 550 < roughness(noise) < 700
+    one_channel = noise.copy()
+    one_channel[:, :, :2] = 128
+    assert roughness(one_channel) > 550
+    corner = np.full((256, 256, 3), 128, np.uint8)
+    corner[:16, :16] = noise[:16, :16]
+    assert roughness(corner) > 200, "the roughest place counts, however small"
+
+
+@pytest.mark.parametrize("engine", ["fast", "exact"])
+def test_a_crop_does_not_depend_on_threads(engine: str) -> None:
+    """Several Python threads at once, each with OpenCV's own."""
+    photo, quad = astronaut(), crop_quad(ASTRONAUT_POINTS)
+    alone = crop(photo, quad, resolution=256, engine=engine)
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda _: crop(photo, quad, resolution=256, engine=engine), range(8)))
+    assert all(np.array_equal(one, alone) for one in together)
 
 
 def test_the_network_runs_once_and_lanczos_does_the_rest() -> None:
@@ -107,16 +178,16 @@ def test_the_network_runs_once_and_lanczos_does_the_rest() -> None:
 
 
 @pytest.mark.shared
+@pytest.mark.parametrize(("engine", "mean", "most"), [("exact", 0.01, 1), ("fast", 0.3, 3)])
 @pytest.mark.parametrize("name", ["000001", "000004", "000010"])
-def test_golden_crop(shared, name: str) -> None:
+def test_golden_crop(shared, name: str, engine: str, mean: float, most: int) -> None:
     """The authors' geometry, run 2026-11-21 with today's Pillow and SciPy.
 
-    The spec allows 0.5 levels in the mean and 8 at most; measured here 0.0003 and 1 (their Gaussian is SciPy's,
-    ours OpenCV's), so the test holds us to 0.01 and 2.
+    Measured: exact 0.003 and 1, fast 0.16 and 2.
     """
     landmarks = json.loads((shared / "golden/crop/landmarks.json").read_text())[f"{name}.jpg"]
     photo = read_photo(shared / f"data/celeba-real/img_celeba/{name}.jpg")
-    got = crop(photo, crop_quad(np.reshape(landmarks, (5, 2)).astype(float)), resolution=1024)
+    got = crop(photo, crop_quad(np.reshape(landmarks, (5, 2)).astype(float)), resolution=1024, engine=engine)
     difference = np.abs(got.astype(int) - read_photo(shared / f"golden/crop/{name}.png"))
-    assert difference.mean() < 0.01
-    assert difference.max() <= 2
+    assert difference.mean() <= mean
+    assert difference.max() <= most

@@ -12,7 +12,7 @@ from typing import Any
 
 import pyarrow.parquet as parquet  # comes with the test dependency datasets
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pgtools.celebahq import manifest
@@ -194,6 +194,7 @@ def test_a_failure_leaves_both_files_as_they_were(tmp_path: Path) -> None:
 
 
 @settings(deadline=None, max_examples=30)
+@example(["a\rb.jpg", 'a"b', '"', "a\nb", " ", "a#2"], [-0.0001] * 10)
 @given(
     st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1), min_size=1, unique=True),
     st.lists(st.floats(-1e6, 1e6), min_size=10, max_size=10),

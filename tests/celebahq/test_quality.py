@@ -68,7 +68,7 @@ def test_mirroring_changes_nothing(seed: int, side: int) -> None:
     image = smooth_images(1, side, seed)[0].transpose(1, 2, 0)
     score = quality_score(image)
     for mirrored in (image[:, ::-1], image[::-1]):
-        assert quality_score(np.ascontiguousarray(mirrored)) == pytest.approx(score, rel=1e-9)
+        assert quality_score(np.ascontiguousarray(mirrored)) == pytest.approx(score, rel=1e-5)
 
 
 def test_brightness_changes_nothing(photo) -> None:

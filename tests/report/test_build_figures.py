@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import re
 import xml.etree.ElementTree as ElementTree
@@ -17,6 +18,7 @@ from pgtools.report.build_figures import _draw_histogram, histogram, quality_fig
 from pgtools.report.build_pictures import SIDE, marked
 from pgtools.report.build_rows import gather
 from pgtools.report.figures import COLOURS
+from pgtools.report.pictures import CROP, picture
 from tests.report.build_drawn import crop_of, drawn_rows
 
 CROPS = gather(drawn_rows())
@@ -40,6 +42,7 @@ def test_the_same_scores_give_the_same_bytes_whatever_matplotlibrc_says() -> Non
         assert histogram("scores", CROPS, cut=0.61) == svg
         assert quality_figure(drawn_rows(), crop_of, {"keep": 30}) == png
     assert histogram("scores", gather(drawn_rows(kept=29)), cut=0.61) != svg
+    assert b"Software" not in png  # another matplotlib is no reason for other bytes
 
 
 def test_the_bars_add_up_to_all_crops() -> None:
@@ -86,13 +89,26 @@ def test_the_square_is_drawn_where_it_is() -> None:
 def test_a_square_beyond_the_photo_is_shown_whole_on_grey() -> None:
     photo = np.full((100, 100, 3), 200, np.uint8)
     quad = np.array([[-50.0, 10], [-50, 90], [30, 90], [30, 10]])
-    found = marked(photo, quad, np.zeros((0, 2)))
-    assert found.shape[:2] == (pytest.approx(SIDE / 1.5, abs=1), SIDE)
-    assert found[5, 5].tolist() == [128, 128, 128]
-    assert found[5, -5].tolist() == [200, 200, 200]
+    for side, shift in ((1, 0.0), (-1, 120.0)):  # beyond the left, then beyond the right
+        found = marked(photo, quad + np.array([shift, 0.0]), np.zeros((0, 2)))
+        assert found.shape[:2] == (pytest.approx(SIDE / 1.5, abs=1), SIDE)
+        assert found[5, 5 * side].tolist() == [128, 128, 128]
+        assert found[5, -5 * side].tolist() == [200, 200, 200]
 
 
-@pytest.mark.parametrize("quad", [np.full((4, 2), np.nan), np.full((4, 2), 1e9), np.full((4, 2), -1e9)])
-def test_an_odd_square_costs_no_memory(quad: np.ndarray) -> None:
-    found = marked(np.zeros((43, 55, 3), np.uint8), quad, np.full((5, 2), np.nan))
-    assert max(found.shape) == SIDE
+@pytest.mark.parametrize(
+    ("quad", "shape"),
+    [(np.nan, (250, 320)), (1e9, (250, 320)), (-1e9, (250, 320))],
+)
+def test_an_odd_square_hides_no_photo_and_costs_no_memory(quad: float, shape: tuple[int, int]) -> None:
+    found = marked(np.zeros((43, 55, 3), np.uint8), np.full((4, 2), quad), np.full((5, 2), np.nan))
+    assert found.shape[:2] == pytest.approx(shape, abs=1)
+    assert (found[::7, ::7] == 0).all(axis=2).mean() > 0.2
+
+
+@pytest.mark.parametrize(("side", "lossless"), [(16, True), (160, True), (300, False), (1024, False)])
+def test_a_crop_is_lossless_only_where_its_pixels_are_enlarged(side: int, lossless: bool) -> None:
+    smooth = np.broadcast_to(np.linspace(0, 255, side).astype(np.uint8)[:, None, None], (side, side, 3))
+    data = base64.b64decode(picture(smooth, budget=CROP, alt="").uri.split(",")[1])
+    assert (data[12:16] == b"VP8L") == lossless
+    assert len(data) <= CROP

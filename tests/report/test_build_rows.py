@@ -77,7 +77,7 @@ def test_the_cut_is_where_the_score_decides() -> None:
     assert cut_of(mixed, {"keep": 1}) is None
 
 
-@example([0.15, 0.85])  # whose first edge, 3 * 0.05, would lie above the first score
+@example([0.35, 0.42])  # whose first edge, 70 * 0.005, would lie above the first score
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=300))
 def test_every_score_has_a_bin_and_there_are_not_too_many(scores: list[float]) -> None:
     edges = bin_edges([np.array(scores), np.array([])])

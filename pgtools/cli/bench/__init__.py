@@ -6,7 +6,7 @@ import click
 
 from pgtools.cli._lazy import LazyCommands, OrderedGroup
 
-COMMANDS = ("stores", "restore")
+COMMANDS = ("build", "stores", "restore")
 
 
 @click.group(
@@ -20,6 +20,7 @@ def command() -> None:
 
     \b
     Examples:
+      pgtools bench build
       pgtools bench stores
       pgtools bench restore
     """
