@@ -94,13 +94,15 @@ def bench_steps(shots: Sequence[Shot], *, resolution: int, repeats: int) -> list
     return rows
 
 
-def crop_ways(pairs: Sequence[tuple[Any, Any]], resolution: int) -> dict[str, Callable[[], None]]:
+def crop_ways(pairs: Sequence[tuple[Any, Any]], resolution: int) -> dict[str, Callable[[], object]]:
     """Return way → what crops all photos in that way; `pairs` are (photo, landmarks)."""
 
-    def engine(name: Engine) -> Callable[[], None]:
+    def engine(name: Engine) -> Callable[[], object]:
         return lambda: _each(lambda p: crop(p[0], crop_quad(p[1]), resolution=resolution, engine=name), pairs)
 
-    plain = {PLAIN: lambda: _each(lambda p: released_crop(p[0], p[1], resolution=resolution), pairs)}
+    plain: dict[str, Callable[[], object]] = {
+        PLAIN: lambda: _each(lambda p: released_crop(p[0], p[1], resolution=resolution), pairs)
+    }
     return {name: engine(name) for name in ENGINES} | plain
 
 

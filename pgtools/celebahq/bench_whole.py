@@ -114,7 +114,8 @@ class _Watched:
             return self.network.restore_many(images)
         import torch
 
-        start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+        event = partial(torch.cuda.Event, enable_timing=True)
+        start, end = event(), event()
         start.record()
         results = self.network.restore_many(images)
         end.record()

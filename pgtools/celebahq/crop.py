@@ -5,7 +5,7 @@ corners TL, BL, BR, TR of the square in the photo, each value one that float32 h
 them so. `zoom` is crop pixels per photo pixel.
 
 Two engines evaluate one definition, `released.released_crop`: `exact` follows it sample by sample; `fast` takes fewer
-samples and blurs on a reduced picture. docs/celebahq.md has what they differ by.
+samples and blurs on a reduced picture. `finish` says what they differ by.
 
 Source: Karras et al. 2018, appendix C, and the behaviour of the authors' released builder at 1024²; every length there
 is a fraction of the crop's side, so a smaller `resolution` is the same definition at another scale.
@@ -162,7 +162,7 @@ def finish(framing: Framing, *, resolution: int, engine: Engine = "fast") -> Pix
     """Return the crop, uint8 (resolution, resolution, 3): enlarged by Lanczos to its size, padded, resampled.
 
     Against `released_crop`, in levels, as measured over photographs, noise and flat areas of 43×55 to 6732×8984 pixels
-    (tests/celebahq/test_crop.py): exact 0.005 in the mean and 1 at most without padding; fast 0.26 and 3.
+    (tests/celebahq/test_released.py): exact 0.005 in the mean and 1 at most; fast 0.3 and 3.
 
     Args:
         framing: from `frame`, with a network's output in place or without.

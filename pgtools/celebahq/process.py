@@ -236,8 +236,9 @@ def _through(network: ImageNetwork, images: Sequence[Pixels], owners: Sequence[P
             return [_through(network, [image], [owner], step)[0] for image, owner in zip(images, owners, strict=True)]
         owners[0].error = error
         return [NOTHING]
+    share = (time.perf_counter() - start) / len(owners)
     for owner in owners:
-        owner.took(step, (time.perf_counter() - start) / len(owners))
+        owner.took(step, share)
     return results
 
 

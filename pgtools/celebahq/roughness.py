@@ -15,7 +15,7 @@ BLOCK = 8
 NOISE_ROUGHNESS = 300.0
 # What may come on top of the differences that rounding makes, about 1.5 levels; and the most that all the picture
 # may have on average, as a share of it.
-ALLOWED, SPREAD = 3.0, 2.2
+ALLOWED, SPREAD = 2.2, 2.2
 BEYOND_ALL = 10_000.0
 
 

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 Plane: TypeAlias = NDArray[np.float32]
 Vector: TypeAlias = NDArray[np.float64]
-# Columns sampled at a time: within them float32 holds positions to 10⁻⁴ pixels, however large the picture.
-COLUMNS = 512
+# Pixels of the picture that are sampled at a time: within them float32 holds positions to 10⁻⁴ pixels.
+SPAN = 1500
 
 
 def sample(planes: Sequence[Plane], outs: Plane, start: Vector, across: Vector, down: Vector) -> None:
@@ -34,8 +34,9 @@ def sample(planes: Sequence[Plane], outs: Plane, start: Vector, across: Vector, 
     _, rows, columns = outs.shape
     fill = _warp if warps_exactly() else _grid_sample
     (ax, ay), (dx, dy) = across.tolist(), down.tolist()
-    for left in range(0, columns, COLUMNS):
-        right = min(left + COLUMNS, columns)
+    together = max(1, int(SPAN / max(abs(ax), abs(ay), 1e-9)))
+    for left in range(0, columns, together):
+        right = min(left + together, columns)
         x, y = (start + left * across).tolist()
         width, height = right - left - 1, rows - 1
         xs = _range(x, ax * width, dx * height, planes[0].shape[1])

@@ -95,6 +95,7 @@ def test_the_fast_padding_is_the_exact_one(pads) -> None:
     box = Box(31, 17, exact.shape[1] - 5, exact.shape[0] - 40)
     planes = [np.ascontiguousarray(image[:, :, channel]) for channel in range(3)]
     got = np.dstack(padded_planes(planes, pads, sigma, box))
+    assert np.array_equal(got, np.rint(got)), "fractions are dropped later; there must be none from here"
     difference = np.abs(got - exact[box.rows, box.columns])
     assert difference.max() <= 2
     assert difference.mean() < 0.15
@@ -106,7 +107,7 @@ def test_steps_are_those_that_change_something() -> None:
     assert steps_of(frame(photo, inside, resolution=64)) == ()
     assert steps_of(frame(photo, inside, resolution=128)) == ("lanczos",)
     assert steps_of(frame(photo, inside - 199, resolution=100)) == ("padding",)
-    assert steps_of(frame(photo, inside, resolution=16)) == ("reduce",), "its side is 100"
+    assert steps_of(frame(photo, (inside - 200) * 3 + 100, resolution=64)) == ("reduce",)
 
 
 def test_a_network_of_another_size_is_refused() -> None:
@@ -131,7 +132,7 @@ def test_enlarging_is_pillows(width: int, height: int, factor: int, seed: int) -
 
 @pytest.mark.parametrize(("factor", "zoom"), [(16, 0.8), (4, 0.6), (2, 0.9), (1, 0.9), (1, 0.3)])
 def test_rougher_pictures_are_sampled_more(factor: int, zoom: float) -> None:
-    counts = [oversampling_for(rough, factor=factor, zoom=zoom) for rough in (0, 10, 60, 150, 620)]
+    counts = [oversampling_for(rough, factor=factor, zoom=zoom) for rough in (0, 5, 60, 150, 620)]
     assert counts == sorted(counts)
     assert counts[0] == 1, "a picture of one colour needs one sample"
     assert counts[1] == (1 if factor > 1 else 2)

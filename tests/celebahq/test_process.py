@@ -103,6 +103,29 @@ def test_networks_see_photos_together_and_give_what_they_give_alone(superres, mo
         assert set(passage.seconds) == {"find faces", "crop", "enlarge", "score"}
 
 
+def test_the_steps_are_those_that_were_taken(superres, tmp_path) -> None:
+    restore = ImageNetwork(tiny_compact(tmp_path / "restore.safetensors", 1, unshuffle=2), device="cpu")
+    small = np.ascontiguousarray(astronaut()[::4, ::4])
+    for photo, scale, steps, expected in (
+        (small, 0.25, Steps(256, restore=restore, superres=superres), ["restore", "superres", "lanczos"]),
+        (small, 0.25, Steps(256), ["lanczos"]),
+        (astronaut(), 1, Steps(32, superres=superres), ["reduce"]),
+        (astronaut()[:, 150:], 1, Steps(32), ["reduce", "padding"]),
+    ):
+        moved = ASTRONAUT_POINTS * scale - (512 - photo.shape[1] if scale == 1 else 0, 0)
+        (one,) = process(np.ascontiguousarray(photo), moved, steps)
+        assert one.steps == expected
+
+
+def test_time_with_a_network_is_shared(superres, monkeypatch) -> None:
+    photo = np.ascontiguousarray(astronaut()[::4, ::4])
+    clock = iter(range(0, 1000, 8))
+    monkeypatch.setattr("pgtools.celebahq.process.time.perf_counter", lambda: float(next(clock)))
+    passages = [Passage(photo, ASTRONAUT_POINTS / 4) for _ in range(4)]
+    process_together(passages, Steps(64, superres=superres))
+    assert [passage.seconds["enlarge"] for passage in passages] == [2.0] * 4
+
+
 def test_a_photo_that_no_network_bears_leaves_the_others_alone(superres, monkeypatch) -> None:
     photo = np.ascontiguousarray(astronaut()[::4, ::4])
     restore_many = ImageNetwork.restore_many

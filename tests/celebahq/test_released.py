@@ -122,9 +122,12 @@ def test_engines_agree_beyond_the_border(engine: str, kind: str, size, centre, s
     assert most <= PADDED_BOUNDS[engine][1]
 
 
+@pytest.mark.parametrize("warps_exactly", [True, False])
 @pytest.mark.parametrize("engine", ["exact", "fast"])
-def test_white_stays_white(engine: str) -> None:
+def test_white_stays_white(engine: str, warps_exactly: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """A flat 255 is 255 however it is sampled: fractions are dropped, so a sum of 254.9999 would lose a level."""
+    if not warps_exactly:
+        monkeypatch.setattr(sampling, "warps_exactly", lambda: False)
     photo = picture("white", 90, 80, 0)
     for side, turn in ((31, 0.3), (200, 0.1), (77, 1.0)):
         assert crop(photo, crop_quad(face((40, 45), side, turn)), resolution=128, engine=engine).min() == 255

@@ -78,7 +78,7 @@ def command(
     if as_json:
         print_json({"protocol": facts, "rows": [dataclasses.asdict(row) for row in rows]})
         return
-    title = f"{len(shots)} photos ({images}) to {resolution}²"
+    title = f"{len(shots)} photos to {resolution}²"
     print_table(("step", "way", "photos", "photos/s", "× plain", "busy"), [_cells(row) for row in rows], title=title)
     click.echo(f"\n{NOTE}")
 
