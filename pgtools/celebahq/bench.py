@@ -17,9 +17,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pgtools.celebahq.crop import Engine, crop, crop_quad, frame, steps_of
+from pgtools.celebahq.cropping.crop import Engine, crop, crop_quad, frame, steps_of
+from pgtools.celebahq.cropping.released import released_crop
 from pgtools.celebahq.quality import quality_score
-from pgtools.celebahq.released import released_crop
 from pgtools.errors import InputError
 from pgtools.imaging.photo import decode
 from pgtools.imaging.pyramid import mean_pyramid

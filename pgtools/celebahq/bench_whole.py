@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from pgtools.celebahq.annotations import read_landmarks
 from pgtools.celebahq.bench import PLAIN, Row, Shot, timed
 from pgtools.celebahq.build import build
-from pgtools.celebahq.photos import find_photos
+from pgtools.celebahq.cropping.released import released_crop
+from pgtools.celebahq.input.annotations import read_landmarks
+from pgtools.celebahq.input.photos import find_photos
 from pgtools.celebahq.process import Passage, Pixels, Steps, process_together
-from pgtools.celebahq.released import released_crop
 from pgtools.celebahq.settings import BuildSettings
 from pgtools.errors import InputError
 from pgtools.imaging.photo import decode

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from PIL import __version__ as pillow_version
 from PIL import features
 
-from pgtools.celebahq.released import released_crop
+from pgtools.celebahq.cropping.released import released_crop
 from pgtools.errors import InputError
 from pgtools.imaging.photo import decode
 from pgtools.runtime.zips import Member, ZipArchive

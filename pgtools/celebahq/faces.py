@@ -14,7 +14,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from pgtools.celebahq.crop import crop_quad, side_of
+from pgtools.celebahq.cropping.crop import crop_quad, side_of
 from pgtools.errors import InputError
 
 Points = NDArray[np.float64]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pgtools.celebahq.given import Given, open_input
+from pgtools.celebahq.input.given import Given, open_input
 from pgtools.celebahq.manifest import Choice, manifest_path, parquet_path
 from pgtools.celebahq.networks import find_steps, load_steps, networks_of
 from pgtools.celebahq.process import Steps

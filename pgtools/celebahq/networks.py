@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from pgtools.celebahq.crop import Engine
+from pgtools.celebahq.cropping.crop import Engine
 from pgtools.celebahq.faces import Choice, Limits
-from pgtools.celebahq.given import Given
+from pgtools.celebahq.input.given import Given
 from pgtools.celebahq.process import Steps
 from pgtools.celebahq.settings import BuildSettings
 from pgtools.errors import MissingModelError, UsageError

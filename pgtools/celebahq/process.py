@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from pgtools.celebahq.crop import Engine, Framing, crop_quad, finish, frame, side_of, steps_of
+from pgtools.celebahq.cropping.crop import Engine, Framing, crop_quad, finish, frame, side_of, steps_of
 from pgtools.celebahq.faces import Choice, Limits, choose, fault
 from pgtools.celebahq.quality import quality_score
 from pgtools.errors import InputError

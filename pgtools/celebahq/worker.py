@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pgtools.celebahq.crop import crop_quad, side_of
+from pgtools.celebahq.cropping.crop import crop_quad, side_of
 from pgtools.celebahq.deltas import Deltas
+from pgtools.celebahq.input.stored import StoredFile
 from pgtools.celebahq.manifest import Outcome, crop_name
 from pgtools.celebahq.process import Crop, Passage, Steps, process_together
-from pgtools.celebahq.stored import StoredFile
 from pgtools.errors import ComputeError, InputError, OutputError
 from pgtools.imaging.photo import decode
 from pgtools.runtime.files import written_aside

@@ -82,7 +82,7 @@ def _crop_of(store: Path) -> Callable[[int], NDArray[np.uint8] | None]:
 
 def _photo_of(root: str, upright: Container[str]) -> Callable[[str], NDArray[np.uint8] | None]:
     """Return what reads a photo by its name; those named in `upright` are turned by their EXIF orientation."""
-    from pgtools.celebahq.photos import find_photos
+    from pgtools.celebahq.input.photos import find_photos
     from pgtools.imaging.photo import decode
 
     try:

@@ -23,9 +23,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, features
 
-from pgtools.celebahq.annotations import read_annotations, read_landmarks
+from pgtools.celebahq.input.annotations import read_annotations, read_landmarks
+from pgtools.celebahq.input.photos import StoredFile, find_photos
 from pgtools.celebahq.manifest import Outcome
-from pgtools.celebahq.photos import StoredFile, find_photos
 from pgtools.celebahq.process import Steps
 from pgtools.celebahq.worker import Task, Worker
 from pgtools.errors import PgtoolsError

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from pgtools.celebahq.annotations import COLUMNS, Annotations, match, read_annotations, read_landmarks
-from pgtools.celebahq.photos import StoredFile, find_photos
+from pgtools.celebahq.input.annotations import COLUMNS, Annotations, match, read_annotations, read_landmarks
+from pgtools.celebahq.input.photos import StoredFile, find_photos
 from pgtools.errors import InputError
 
 NAMES = ["000001.jpg", "000002.jpg"]

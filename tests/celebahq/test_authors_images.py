@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from cryptography.fernet import Fernet
 
-from pgtools.celebahq.annotations import read_landmarks
 from pgtools.celebahq.build import build
-from pgtools.celebahq.photos import find_photos
-from pgtools.celebahq.released import released_crop
+from pgtools.celebahq.cropping.released import released_crop
+from pgtools.celebahq.input.annotations import read_landmarks
+from pgtools.celebahq.input.photos import find_photos
 from pgtools.celebahq.settings import BuildSettings
 from pgtools.demo.faces import write_faces
 from pgtools.errors import InputError
@@ -54,7 +54,7 @@ def published(tmp_path_factory) -> tuple[Path, Path, dict[str, np.ndarray]]:
 
 
 def test_the_authors_images_come_out_in_their_order(published, tmp_path) -> None:
-    celeba, deltas, finals = published
+    celeba, deltas, _ = published
     result = build(celeba, [tmp_path / "a.lmdb"], BuildSettings(deltas=deltas, workers=1))
     source = open_source(tmp_path / "a.lmdb")
     records = source.records(range(2))
@@ -71,7 +71,7 @@ def test_the_authors_images_come_out_in_their_order(published, tmp_path) -> None
 @pytest.mark.parametrize("nearest", [False, True])
 def test_where_the_pixels_differ_it_says_so_and_offers_the_nearest(published, tmp_path, nearest) -> None:
     """As with today's libjpeg: another MD5 before the delta."""
-    celeba, deltas, finals = published
+    celeba, deltas, _ = published
     other = tmp_path / "deltas"
     other.mkdir()
     for file in deltas.iterdir():

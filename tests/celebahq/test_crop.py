@@ -7,10 +7,10 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from pgtools.celebahq.crop import crop, crop_quad, frame, side_of, steps_of
-from pgtools.celebahq.enlarge import enlarged_planes
-from pgtools.celebahq.padding import Box, padded, padded_planes
-from pgtools.celebahq.roughness import oversampling_for, roughness
+from pgtools.celebahq.cropping.crop import crop, crop_quad, frame, side_of, steps_of
+from pgtools.celebahq.cropping.enlarge import enlarged_planes
+from pgtools.celebahq.cropping.padding import Box, padded, padded_planes
+from pgtools.celebahq.cropping.roughness import oversampling_for, roughness
 from pgtools.errors import InputError
 from pgtools.imaging.photo import read_photo
 from pgtools.imaging.resample import lanczos

@@ -18,8 +18,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.kdf.pbkdf2 import PBKDF2HMAC
 
 from pgtools.celebahq import deltas
+from pgtools.celebahq.cropping.released import released_crop
 from pgtools.celebahq.deltas import Deltas, Entry, check_deltas, photo_key, read_image_list
-from pgtools.celebahq.released import released_crop
 from pgtools.errors import InputError
 from tests.pictures import ASTRONAUT_POINTS, astronaut, jpeg, smooth_images
 

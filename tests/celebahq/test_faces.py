@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pgtools.celebahq.crop import crop_quad, side_of
+from pgtools.celebahq.cropping.crop import crop_quad, side_of
 from pgtools.celebahq.faces import Face, Limits, choose, fault, outside, turn_of
 from tests.pictures import ASTRONAUT_POINTS
 

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from pgtools.celebahq import worker as worker_module
-from pgtools.celebahq.crop import crop, crop_quad
+from pgtools.celebahq.cropping.crop import crop, crop_quad
 from pgtools.celebahq.faces import Face, Limits
+from pgtools.celebahq.input.stored import StoredFile
 from pgtools.celebahq.process import Passage, Steps, process, process_together
 from pgtools.celebahq.quality import quality_score
-from pgtools.celebahq.stored import StoredFile
 from pgtools.celebahq.worker import Task, Worker, crop_path, read_crop
 from pgtools.errors import InputError, OutputError
 from pgtools.restoration.network import ImageNetwork

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pgtools.celebahq import sampling
-from pgtools.celebahq.crop import crop, crop_quad, frame, steps_of
-from pgtools.celebahq.released import released_crop
+from pgtools.celebahq.cropping import sampling
+from pgtools.celebahq.cropping.crop import crop, crop_quad, frame, steps_of
+from pgtools.celebahq.cropping.released import released_crop
 from pgtools.errors import InputError
 from pgtools.imaging.photo import read_photo
 from tests.pictures import ASTRONAUT_POINTS, astronaut, photo_like

@@ -11,10 +11,10 @@ import pytest
 import torch
 from PIL import Image
 
-from pgtools.celebahq.annotations import read_landmarks
 from pgtools.celebahq.build import build
+from pgtools.celebahq.input.annotations import read_landmarks
+from pgtools.celebahq.input.photos import find_photos
 from pgtools.celebahq.job import workers_for
-from pgtools.celebahq.photos import find_photos
 from pgtools.celebahq.process import Steps
 from pgtools.celebahq.settings import BuildSettings
 from pgtools.celebahq.worker import Task, Worker
@@ -125,9 +125,7 @@ def test_a_network_in_the_wrong_place_is_told_before_the_first_photo(faces, netw
     assert list(tmp_path.glob("a.lmdb*")) == []
 
 
-def test_a_process_a_core_but_threads_on_a_gpu_and_one_for_large_networks(
-    networks, tmp_path, monkeypatch
-) -> None:
+def test_a_process_a_core_but_threads_on_a_gpu_and_one_for_large_networks(networks, tmp_path, monkeypatch) -> None:
     """Measured on two cores with other work on them: two processes of one thread did 4 times as much as one of two."""
     light, heavy = ImageNetwork(Path(networks["restore"])), ImageNetwork(tiny_foreign(tmp_path / "net.pth"))
     on_cpu = BuildSettings(device="cpu")

@@ -21,10 +21,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pgtools.celebahq.enlarge import enlarged_planes
-from pgtools.celebahq.padding import Box, Pads, padded, padded_planes
-from pgtools.celebahq.resample import OVERSAMPLING, resampled
-from pgtools.celebahq.roughness import oversampling_for, roughness
+from pgtools.celebahq.cropping.enlarge import enlarged_planes
+from pgtools.celebahq.cropping.padding import Box, Pads, padded, padded_planes
+from pgtools.celebahq.cropping.resample import OVERSAMPLING, resampled
+from pgtools.celebahq.cropping.roughness import oversampling_for, roughness
 from pgtools.errors import InputError
 from pgtools.imaging.resample import lanczos
 

@@ -17,8 +17,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pgtools.celebahq.enlarge import REACH, lanczos_kernel
-from pgtools.celebahq.sampling import Plane, Vector, sample
+from pgtools.celebahq.cropping.enlarge import REACH, lanczos_kernel
+from pgtools.celebahq.cropping.sampling import Plane, Vector, sample
 
 OVERSAMPLING = 4
 ROWS = 32  # so that what they pass through stays in a core's cache

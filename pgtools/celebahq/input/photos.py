@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from pgtools.celebahq.stored import FolderTree, StoredFile, Tree, ZipTree
+from pgtools.celebahq.input.stored import FolderTree, StoredFile, Tree, ZipTree
 from pgtools.errors import InputError, UsageError
 from pgtools.imaging.photo import SUFFIXES
 

@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pgtools.celebahq.annotations import Annotations, match, read_annotations, read_landmarks
 from pgtools.celebahq.deltas import IMAGE_LIST, Deltas, check_deltas
-from pgtools.celebahq.photos import PhotoSet, find_photos, select
+from pgtools.celebahq.input.annotations import Annotations, match, read_annotations, read_landmarks
+from pgtools.celebahq.input.photos import PhotoSet, find_photos, select
+from pgtools.celebahq.input.stored import StoredFile
 from pgtools.celebahq.settings import LANDMARKS, BuildSettings
-from pgtools.celebahq.stored import StoredFile
 from pgtools.errors import InputError
 from pgtools.runtime.files import sha256_of
 

@@ -11,7 +11,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from pgtools.celebahq.photos import PhotoSet, StoredFile
+from pgtools.celebahq.input.photos import PhotoSet, StoredFile
 from pgtools.errors import InputError
 from pgtools.stores.formats.celeba_tables import (
     ATTRIBUTES,
