@@ -1,30 +1,29 @@
-"""A build before its first photo: where everything stands, what decides the outcome, whether it can be done."""
+"""A build before its first photo: what is to be done, what decides the outcome, whether the disk holds it."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pgtools.celebahq.input.given import Given, open_input
-from pgtools.celebahq.manifest import Choice, manifest_path, parquet_path
+from pgtools.celebahq.manifest import Keeping
 from pgtools.celebahq.networks import find_steps, load_steps, networks_of
+from pgtools.celebahq.places import work_folder
 from pgtools.celebahq.process import Steps
 from pgtools.celebahq.settings import BuildSettings
-from pgtools.errors import OutputError, UsageError
-from pgtools.runtime.build_format import Network, record_path
-from pgtools.runtime.files import check_free_space, check_writable, free_space, human_bytes, remove_stale
+from pgtools.runtime.build_format import Network
+from pgtools.runtime.files import check_free_space, free_space, human_bytes
 from pgtools.runtime.workers import Kind, cluster_size, cpu_count, map_unordered
 from pgtools.stores.writer import Plan
-from pgtools.stores.writing import check_outputs, estimated_bytes, store_outputs
+from pgtools.stores.writing import estimated_bytes, store_outputs
 
-# Photos a worker does between two entries in the journal.
-CHUNK = 8
-JOURNAL = "journal.sqlite"
-STORING = "storing"
+# Photos that a worker does at most between two entries in the journal, and how many times each worker is given some.
+CHUNK, TURNS = 8, 4
 # Raised when the same photo and settings give another crop or score: an interrupted build does not mix the two.
 DEFINITION = 3
+# Names that are told before "and N more".
+NAMED = 5
 # Measured on photographs of faces at 1024².
 CROP_BYTES_PER_BYTE = 0.4
 
@@ -41,7 +40,7 @@ class Job:
         steps: what is done to each, networks loaded.
         networks: "detector", "restore", "superres" → name and hash.
         precisions: "restore", "superres" → what they compute in, None without one.
-        workers, kind: how many photos are done at once, and in what.
+        workers, kind: how many photos are done at once at most, and in what.
     """
 
     root: Path
@@ -65,15 +64,15 @@ class Job:
         return self.work / "crops"
 
     @property
-    def choice(self) -> Choice:
+    def keeping(self) -> Keeping:
         """Which crops are kept."""
-        return Choice(self.settings.rank != "none", self.settings.min_score, self.settings.keep)
+        return Keeping(self.settings.rank != "none", self.settings.min_score, self.settings.keep)
 
     def decisive(self) -> dict[str, object]:
         """What decides the outcomes, by content: a resumed build must agree in all of it."""
         settings = self.settings
         names = ("resolution", "engine", "rank", "faces", "min_face", "max_turn", "max_outside", "nearest")
-        roles = ("detector", "restore", "superres")
+        roles = ("restore", "superres")
         return {
             **{name: getattr(settings, name) for name in names},
             **self.given.decisive(),
@@ -91,7 +90,6 @@ def open_job(root: Path, outputs: Sequence[Path], settings: BuildSettings) -> Jo
         InputError, MissingModelError, UsageError: see `build`.
     """
     given = open_input(root, settings)
-    _check_apart(outputs, given)
     steps = find_steps(settings, given)
     networks = networks_of(steps, settings)
     if settings.scheduler is None:
@@ -122,61 +120,29 @@ def workers_for(steps: Steps, settings: BuildSettings) -> tuple[int, Kind]:
     return settings.workers or (cpu_count() if light else 1), "processes"
 
 
-def work_folder(store: Path) -> Path:
-    """Return where a build of this first store keeps what is in the making."""
-    return store.absolute().with_name(f"{store.name}.build")
+def chunk_size(job: Job, photos: int) -> int:
+    """Return how many photos a worker is given at a time.
 
-
-def papers_of(store: Path) -> list[Path]:
-    """Return what a build writes beside its stores: the manifest, as CSV and Parquet, and the record."""
-    manifest = manifest_path(store)
-    return [manifest, parquet_path(manifest), record_path(store)]
-
-
-def check_places(outputs: Sequence[Path], *, overwrite: bool) -> None:
-    """Raise OutputError if the build could not write what it is to write.
-
-    Outputs that stand there because a build was killed while storing are its own; no others are replaced.
+    Few enough that every worker has its turns, and a single one where a network takes seconds for it; at least what
+    the network takes together.
     """
-    work = work_folder(outputs[0])
-    remove_stale(work)
-    # What is removed in the end must be a build's and nothing else.
-    if work.exists() and not (work / JOURNAL).is_file() and _holds_more_than_a_lock(work):
-        raise OutputError(
-            f"{work} is where the build would work, and is no interrupted build.", hint="Name another output."
-        )
-    storing = work / STORING
-    begun = set(json.loads(storing.read_text("utf-8"))) if storing.is_file() else set()
-    for path in outputs:
-        check_outputs(store_outputs([path]), overwrite=overwrite or str(path.resolve()) in begun)
-    store_outputs(outputs)
-    for path in papers_of(outputs[0]):
-        check_writable(path, overwrite=overwrite or str(path.resolve()) in begun, what="file")
-
-
-def _holds_more_than_a_lock(folder: Path) -> bool:
-    return not folder.is_dir() or bool({file.name for file in folder.iterdir()} - {".lock"})
-
-
-def _check_apart(outputs: Sequence[Path], given: Given) -> None:
-    """Nothing of ours may be taken for a photo when the build is run again."""
-    root = given.photos.root.resolve()
-    for path in outputs:
-        if root in path.resolve().parents or path.resolve() == root:
-            raise UsageError(f"{path} lies in the folder of the photos, {given.photos.root}.", hint="Write beside it.")
+    networks = [network for network in (job.steps.restore, job.steps.superres) if network]
+    most = 1 if networks and job.kind == "processes" else CHUNK
+    return max(job.settings.batch, min(most, -(-photos // (TURNS * job.workers))), 1)
 
 
 def check_space(job: Job, told: Callable[[str], None]) -> None:
-    """Tell what the build takes, and raise OutputError if that is not free.
+    """Tell what the build takes, if every photo gives one crop, and raise OutputError if that is not free.
 
     Crops in the making and stores must fit, on whichever disks they are to stand.
     """
-    count = min(len(job.given.photos.names), job.settings.keep or len(job.given.photos.names))
+    photos, side = len(job.given.photos.names), job.settings.resolution
+    count = min(photos, job.settings.keep or photos)
     there = sum(file.stat().st_size for file in job.crops.glob("*.crop")) if job.crops.is_dir() else 0
     # All crops of the chunks in flight, before the worst of them go.
-    most = count + 2 * CHUNK * job.workers
-    needs = [(job.work, max(0, int(most * 3 * job.settings.resolution**2 * CROP_BYTES_PER_BYTE) - there))]
-    plan = Plan(count, job.settings.resolution)
+    most = min(photos, count + 2 * chunk_size(job, photos) * job.workers)
+    needs = [(job.work.parent, max(0, int(most * 3 * side**2 * CROP_BYTES_PER_BYTE) - there))]
+    plan = Plan(count, side)
     outputs = store_outputs(job.outputs)
     needs += [(one.path.absolute().parent, estimated_bytes(one.format.name, plan)) for one in outputs]
     by_disk: dict[int, tuple[Path, int]] = {}
@@ -186,23 +152,37 @@ def check_space(job: Job, told: Callable[[str], None]) -> None:
         by_disk[disk] = (folder, by_disk.get(disk, (folder, 0))[1] + needed)
     for folder, needed in by_disk.values():
         check_free_space(folder, needed)
+        more = ", more where photos hold several faces" if job.settings.faces == "all" and job.given.unknown else ""
         told(
-            f"{count} crops of {job.settings.resolution}² take about {human_bytes(needed)} while they are made; "
+            f"{_counted(count, 'crop')} of {side}² take about {human_bytes(needed)} while they are made{more}; "
             f"{human_bytes(free_space(folder))} are free."
         )
 
 
 def plan_of(job: Job) -> str:
-    """Return what is going to be done, in a line."""
-    if job.given.deltas is not None:
-        return (
-            f"The authors' own images of {len(job.given.photos.names)} photos, by the deltas in {job.settings.deltas}."
-        )
-    known = len(job.given.photos.names) - job.given.unknown
-    faces = [
-        f"{known} with landmarks",
-        *([f"{job.given.unknown} to be searched for faces"] if job.given.unknown else []),
-    ]
-    networks = f"Restoration: {job.settings.restore}. Super-resolution: {job.settings.superres}."
-    at_once = f"{job.workers} {job.kind if job.workers > 1 else 'process'} at once"
-    return f"{len(job.given.photos.names)} photos, {', '.join(faces)}; {at_once}. {networks}"
+    """Return what is going to be done, in a line or two."""
+    given, photos = job.given, len(job.given.photos.names)
+    if given.deltas is not None:
+        lines = [f"The authors' own images of {_counted(photos, 'photo')}, by the deltas in {job.settings.deltas}."]
+        for what, names in (("photos", given.absent), ("archives", given.missing)):
+            if names:
+                lines.append(f"{len(names)} {what} of their list are not there: {listed(names)}.")
+        return "\n".join(lines)
+    faces = {"with landmarks": given.known, "to be searched for faces": given.unknown}
+    faces["without landmarks, to be skipped"] = photos - given.known - given.unknown
+    told = ", ".join(f"{count} {what}" for what, count in faces.items() if count)
+    at_once = min(job.workers, photos)
+    return (
+        f"{_counted(photos, 'photo')}, {told}; {at_once} {job.kind if at_once > 1 else 'process'} at once. "
+        f"Restoration: {job.settings.restore}. Super-resolution: {job.settings.superres}."
+    )
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return the first few names as text."""
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
-import torch
-from facexlib.detection.retinaface import RetinaFace
 from numpy.typing import NDArray
 
 from pgtools.celebahq.faces import Face, choose
 from pgtools.celebahq.settings import DETECTORS
 from pgtools.errors import InputError
-from pgtools.runtime.device import repeatable, resolve_device
+
+if TYPE_CHECKING:  # facexlib imports torch: a wrong file is told without waiting for it
+    from facexlib.detection.retinaface import RetinaFace
 
 # The detector sees at most this side, so that a photo of 60 million pixels does not need 60 GB.
 LONGEST_SIDE = 2048
 CONFIDENCE = 0.8
+# How PyTorch's files begin: a ZIP, and before PyTorch 1.6 a pickle.
+_BEGINNINGS = (b"PK\x03\x04", b"\x80")
 
 
 class FaceDetector:
@@ -42,6 +45,12 @@ class FaceDetector:
         """
         if self._model is not None:
             return self._model
+        self._check_file()
+        import torch
+        from facexlib.detection.retinaface import RetinaFace
+
+        from pgtools.runtime.device import resolve_device
+
         # facexlib's own loader downloads; this is its constructor and a plain load of the user's file.
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "The parameter 'pretrained'", UserWarning)  # ResNet-50: facexlib's word
@@ -50,9 +59,8 @@ class FaceDetector:
         try:
             state = torch.load(self.weights, map_location="cpu", weights_only=True)
             model.load_state_dict({key.removeprefix("module."): value for key, value in state.items()})
-        except Exception as error:  # torch.load raises pickle, zip, runtime and key errors alike
-            reason = (str(error) or type(error).__name__).splitlines()[0][:120]
-            raise InputError(f"{self.weights} does not hold the weights of {self.network} ({reason}).") from None
+        except Exception:  # torch.load raises pickle, zip, runtime and key errors alike, with pages of advice
+            raise InputError(f"{self.weights} does not hold the weights of {self.network}.", hint=self._hint) from None
         self._model = model.eval()
         return self._model
 
@@ -63,6 +71,10 @@ class FaceDetector:
             photo: uint8 RGB (H, W, 3), any size; beyond 2,048 pixels it is reduced for the search.
         """
         model = self.load()
+        import torch
+
+        from pgtools.runtime.device import repeatable
+
         height, width = photo.shape[:2]
         scale = min(1.0, LONGEST_SIDE / max(height, width))
         seen = max(1, round(width * scale)), max(1, round(height * scale))
@@ -80,6 +92,19 @@ class FaceDetector:
             for row in rows.astype(np.float64)
         ]
         return choose(found, "all", (width, height))
+
+    @property
+    def _hint(self) -> str:
+        return f"`pgtools models fetch {self.network}` gets the right file."
+
+    def _check_file(self) -> None:
+        try:
+            with self.weights.open("rb") as file:
+                beginning = file.read(4)
+        except OSError as error:
+            raise InputError(f"{self.weights}: cannot be read ({error.strerror}).", hint=self._hint) from None
+        if not beginning.startswith(_BEGINNINGS):
+            raise InputError(f"{self.weights} is no file of PyTorch weights.", hint=self._hint)
 
     def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "_model": None}

@@ -25,7 +25,7 @@ Attributes = Callable[[str], Mapping[str, bool | int | str]]
 
 
 @dataclass(frozen=True)
-class Choice:
+class Keeping:
     """Which crops are kept.
 
     Attributes:
@@ -39,7 +39,7 @@ class Choice:
     keep: int | None = None
 
 
-BY_SCORE = Choice()
+BY_SCORE = Keeping()
 
 
 def manifest_path(store: Path) -> Path:
@@ -65,7 +65,7 @@ def write_manifest(
     *,
     attributes: Attributes | None = None,
     models: Mapping[str, Network] | None = None,
-    choice: Choice = BY_SCORE,
+    choice: Keeping = BY_SCORE,
 ) -> None:
     """Write the manifest as CSV and, where pyarrow is installed, as Parquet beside it; docs/formats.md has the columns.
 
@@ -81,7 +81,7 @@ def write_manifest(
         attributes: what is known of a photo: CelebA's attributes as bool (the manifest has CelebA's own 1 and −1),
             "identity" and "split".
         models: "detector", "restore", "superres" → network; told of the faces that it took part in.
-        choice: see Choice.
+        choice: see Keeping.
     """
     known = attributes or (lambda _: {})
     columns = (*OWN, *attribute_columns(map(known, names)))
@@ -98,6 +98,15 @@ def write_manifest(
             texts = [column.texts(values) for column, values in zip(columns, table, strict=True)]
             file.writelines(",".join(cells) + "\n" for cells in zip(*texts, strict=True))
             add_to_parquet(table)
+
+
+def is_manifest(path: Path) -> bool:
+    """Return whether a file begins as the manifest of a build does."""
+    try:
+        with path.open("rb") as file:
+            return file.read(16).startswith(b"index,file,face,")
+    except OSError:
+        return False
 
 
 def read_manifest(path: Path, *, only: Collection[str] | None = None) -> Iterator[Row]:
@@ -141,7 +150,7 @@ def _rows(
     outcomes: Mapping[str, Outcome],
     index: Mapping[str, int],
     models: Mapping[str, Network],
-    choice: Choice,
+    choice: Keeping,
 ) -> Iterator[tuple[Any, ...]]:
     """Yield the values of the manifest's own columns, a tuple a face or photo without one."""
     ranks = _ranks(names, outcomes) if choice.rank else {}
@@ -174,7 +183,7 @@ def _ranks(names: Sequence[str], outcomes: Mapping[str, Outcome]) -> dict[str, i
     return {crop: place for place, crop in enumerate(sorted(scores, key=lambda crop: -scores[crop]), start=1)}
 
 
-def _why_not(face: Outcome, choice: Choice) -> str:
+def _why_not(face: Outcome, choice: Keeping) -> str:
     if choice.min_score is not None and face.get("score", choice.min_score) < choice.min_score:
         return f"its score is below {choice.min_score:g}"
     return "below the best K" if choice.rank else "after the first K"

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from pgtools.celebahq.cropping.crop import Engine, Framing, crop_quad, finish, frame, side_of, steps_of
 from pgtools.celebahq.faces import Choice, Limits, choose, fault
 from pgtools.celebahq.quality import quality_score
-from pgtools.errors import InputError
+from pgtools.errors import InputError, PgtoolsError
 
 if TYPE_CHECKING:  # networks import torch, which a worker without them does without
     from pgtools.celebahq.landmarks import FaceDetector
@@ -105,7 +105,7 @@ class Passage:
         return [] if self.error else [crop for crop in self.crops if not crop.reason]
 
     def attempt(self, step: str, do: Callable[[], T], otherwise: T) -> T:
-        """Return `do()` and add its time to a step; where it fails, keep the error and return `otherwise`."""
+        """Return `do()` and add its time to a step (none if ""); where it fails, keep the error, return `otherwise`."""
         if self.error is not None:
             return otherwise
         start = time.perf_counter()
@@ -115,7 +115,8 @@ class Passage:
             self.error = error
             return otherwise
         finally:
-            self.took(step, time.perf_counter() - start)
+            if step:
+                self.took(step, time.perf_counter() - start)
 
     def took(self, step: str, seconds: float) -> None:
         """Add to the time of a step."""
@@ -163,7 +164,8 @@ def process_together(
     turn = turn or contextlib.nullcontext()
     with turn:
         for passage in passages:
-            passage.crops = passage.attempt("find faces", partial(_found, passage, steps), [])
+            step = "find faces" if passage.landmarks is None else ""
+            passage.crops = passage.attempt(step, partial(_found, passage, steps), [])
         _restore([passage for passage in passages if passage.good], steps.restore)
     cuts: list[_Cut] = []
     for passage in passages:
@@ -181,7 +183,7 @@ def _found(passage: Passage, steps: Steps) -> list[Crop]:
     if passage.landmarks is not None:
         faces = [passage.landmarks]
     elif steps.detector is None:
-        raise InputError("It is not in the annotation.")
+        raise InputError("The photo has no landmarks.")
     else:
         faces = [face.points for face in choose(steps.detector.faces(passage.photo), steps.faces, (width, height))]
     if not faces:
@@ -207,7 +209,7 @@ def _cut_out(passage: Passage, steps: Steps) -> list[_Cut]:
             crop.zoom = steps.resolution / side_of(crop.quad)
             cuts.append(_Cut(passage, crop, frame(passage.photo, crop.quad, resolution=steps.resolution)))
         except InputError as error:
-            crop.reason = error.message.rstrip(".")
+            crop.reason = reason_of(error)
     passage.photo = NOTHING  # its memory is wanted for what is made of it
     return cuts
 
@@ -224,6 +226,12 @@ def _enlarged(cuts: Sequence[_Cut], network: ImageNetwork | None) -> list[_Cut]:
             larger[id(cut.crop)] = cut.framing.enlarged(image, network.scale)
             cut.crop.steps.append("superres")
     return [replace(cut, framing=larger.get(id(cut.crop), cut.framing)) for cut in cuts]
+
+
+def reason_of(error: PgtoolsError) -> str:
+    """Return an error's message as a reason in a list: without its full stop, in small letters."""
+    message = error.message.rstrip(".")
+    return message[:1].lower() + message[1:]
 
 
 def _through(network: ImageNetwork, images: Sequence[Pixels], owners: Sequence[Passage], step: str) -> list[Pixels]:

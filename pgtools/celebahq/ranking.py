@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Iterator, Mapping
 
-from pgtools.celebahq.manifest import Choice, Outcome, crop_name
+from pgtools.celebahq.manifest import Keeping, Outcome, crop_name
 
 
 def crops_of(photo: str, outcome: Outcome | None) -> Iterator[tuple[str, Outcome]]:
@@ -15,7 +15,7 @@ def crops_of(photo: str, outcome: Outcome | None) -> Iterator[tuple[str, Outcome
             yield crop_name(photo, face["face"]), face
 
 
-def kept_of(outcomes: Mapping[str, Outcome], order: Mapping[str, int], choice: Choice) -> dict[str, Outcome]:
+def kept_of(outcomes: Mapping[str, Outcome], order: Mapping[str, int], choice: Keeping) -> dict[str, Outcome]:
     """Return name → face of the crops to keep, in the order of the photos; of equal scores the earlier stays.
 
     Args:
@@ -30,7 +30,7 @@ def kept_of(outcomes: Mapping[str, Outcome], order: Mapping[str, int], choice: C
     return dict(crops[place] for place in sorted(best))
 
 
-def is_good(face: Outcome, choice: Choice) -> bool:
+def is_good(face: Outcome, choice: Keeping) -> bool:
     """Return whether the score of a crop suffices."""
     return choice.min_score is None or face.get("score", 0.0) >= choice.min_score
 
@@ -44,7 +44,7 @@ class BestCrops:
         delete: deletes the crop of a name from the disk.
     """
 
-    def __init__(self, choice: Choice, order: Mapping[str, int], delete: Callable[[str], None]) -> None:
+    def __init__(self, choice: Keeping, order: Mapping[str, int], delete: Callable[[str], None]) -> None:
         self._choice, self._order, self._delete = choice, order, delete
         self._heap: list[tuple[float, int, int, str]] = []
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pgtools.errors import UsageError
 from pgtools.runtime.settings import Settings, setting
@@ -12,13 +13,22 @@ from pgtools.runtime.settings import Settings, setting
 DETECTORS = {"retinaface-mobile0.25": "mobile0.25", "retinaface-resnet50": "resnet50"}
 ENGINES = ("fast", "exact")
 FACES = ("largest", "centre", "all")
+# What has no part in making the authors' own images.
+NOT_THEIRS = (
+    *("resolution", "faces", "min_face", "max_turn", "max_outside", "detector", "detector_weights", "restore"),
+    *("superres", "engine", "rank", "keep", "min_score", "tile", "batch", "precision"),
+)
 # What --landmarks can be besides a file.
 LANDMARKS = ("auto", "celeba", "facexlib")
 
 
 @dataclass(frozen=True)
 class BuildSettings(Settings):
-    """Settings of `pgtools build-celebahq`; those below `tile` change how fast a crop is made, not which."""
+    """Settings of `pgtools build-celebahq`.
+
+    `batch`, `workers`, `scheduler` and `device` change how fast it is, not what comes out; but for a network's results,
+    which may differ by one level on another device or in another batch.
+    """
 
     resolution: int = setting(1024, low=4, high=1024, unit="pixels", help="Side of the crops; a power of two.")
     limit: int | None = setting(None, low=1, help="Take the first N photos only.")
@@ -99,16 +109,16 @@ class BuildSettings(Settings):
                 raise UsageError(
                     f"{name} needs scores; --rank none makes none.", hint="--limit takes the first N photos."
                 )
-            if value is not None and self.deltas:
-                raise UsageError(f"{name} does not go with --deltas, which makes the authors' own choice.")
-        if self.deltas and self.resolution != 1024:
-            raise UsageError(f"--resolution is {self.resolution}; the authors' images (--deltas) have 1024.")
+        changed = [name for name in NOT_THEIRS if getattr(self, name) != type(self).__dataclass_fields__[name].default]
+        if self.deltas and changed:
+            option = changed[0].replace("_", "-")
+            raise UsageError(f"--{option} does not go with --deltas, which makes the images that the authors made.")
         if self.nearest and not self.deltas:
             raise UsageError("--nearest says what to do where --deltas fails; it needs --deltas.")
         if self.scheduler and self.workers:
             raise UsageError("--workers does not go with --scheduler: the cluster has the workers it has.")
 
-    @property
-    def makes_authors_images(self) -> bool:
-        """Whether the authors' own images are to come out, so that no network and no ranking takes part."""
-        return self.deltas is not None
+    def taking_part(self) -> dict[str, Any]:
+        """Return name → value of the settings that have a part in this build."""
+        idle = NOT_THEIRS if self.deltas else ("deltas", "nearest")
+        return {name: value for name, value in self.as_dict().items() if name not in idle}

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 
-from pgtools.celebahq.job import STORING, Job, papers_of
+from pgtools.celebahq.job import Job
 from pgtools.celebahq.manifest import Outcome
+from pgtools.celebahq.places import STORING, papers_of
 from pgtools.celebahq.ranking import crops_of
 from pgtools.celebahq.worker import crop_path, read_crop
 from pgtools.errors import InputError
@@ -20,8 +22,14 @@ from pgtools.stores.writing import Item, store_outputs, write_stores
 FACTS = ("annotation", "restore precision", "superres precision", "definition")
 
 
-def store_crops(job: Job, kept: Mapping[str, Outcome]) -> InputError | None:
-    """Write the stores; a crop that is not what was written is deleted, and its fault returned."""
+def store_crops(job: Job, kept: Mapping[str, Outcome], also: Sequence[Path]) -> InputError | None:
+    """Write the stores; a crop that is not what was written is deleted, and its fault returned.
+
+    Args:
+        job: the build.
+        kept: name → face of the crops, in the order of the store.
+        also: what the build writes besides, for another run to know.
+    """
     torn: list[InputError] = []
 
     def items() -> Iterator[Item]:
@@ -35,11 +43,9 @@ def store_crops(job: Job, kept: Mapping[str, Outcome]) -> InputError | None:
                 raise
             yield Item(image, Record(name, _attributes(job, name, face)), packed=packed)
 
-    ours = [*job.outputs, *papers_of(job.outputs[0])]
+    ours = [*job.outputs, *papers_of(job.outputs[0]), *also]
     write_json(job.work / STORING, [str(path.resolve()) for path in ours])
-    settings = {name: value for name, value in job.settings.as_dict().items() if name in ("keep", "min_score", "limit")}
-    origin = {**job.decisive(), **settings, "made": "build-celebahq", "folder": job.given.photos.root.resolve().name}
-    plan = Plan(len(kept), job.settings.resolution, origin=origin)
+    plan = Plan(len(kept), job.settings.resolution, origin=_origin(job))
     try:
         write_stores(store_outputs(job.outputs), track(items(), "Storing", total=len(kept)), plan)
     except InputError:
@@ -47,6 +53,14 @@ def store_crops(job: Job, kept: Mapping[str, Outcome]) -> InputError | None:
             raise
         return torn[0]
     return None
+
+
+def _origin(job: Job) -> dict[str, object]:
+    """Return what the stores' header tells of how they were made."""
+    choice = {name: getattr(job.settings, name) for name in ("keep", "min_score", "limit")}
+    detector = job.networks["detector"].sha256 if "detector" in job.networks else None
+    folder = job.given.photos.root.resolve().name
+    return {**job.decisive(), "detector": detector, **choice, "made": "build-celebahq", "folder": folder}
 
 
 def _attributes(job: Job, name: str, face: Outcome) -> dict[str, bool | int | float | str]:
@@ -59,15 +73,13 @@ def _attributes(job: Job, name: str, face: Outcome) -> dict[str, bool | int | fl
     return known
 
 
-def record_of(
-    job: Job, outcomes: Mapping[str, Outcome], kept: Mapping[str, Outcome], resumed: int, started: str
-) -> BuildRecord:
+def record_of(job: Job, outcomes: Mapping[str, Outcome], kept: Mapping[str, Outcome], resumed: int) -> BuildRecord:
     """Return what the build tells of itself, but for how long it took."""
     steps = step_times(outcome.get("seconds", {}) for outcome in outcomes.values())
     return BuildRecord(
         source=str(job.root.absolute()),
         stores=[str(path) for path in job.outputs],
-        settings=job.settings.as_dict(),
+        settings=job.settings.taking_part(),
         networks=dict(job.networks),
         facts={name: value for name, value in job.decisive().items() if name in FACTS and value is not None},
         photos=len(outcomes),
@@ -77,8 +89,15 @@ def record_of(
         reasons=reasons_of(outcomes),
         steps=steps,
         workers=job.workers,
-        started=started,
+        inexact=inexact_of(outcomes),
     )
+
+
+def inexact_of(outcomes: Mapping[str, Outcome]) -> dict[str, int]:
+    """Return reason → count of the images that are not the authors' own but the nearest."""
+    faces = [face for outcome in outcomes.values() for face in outcome.get("faces", [])]
+    notes = [face["note"].split(" (")[0] for face in faces if "note" in face]
+    return {note: notes.count(note) for note in sorted(set(notes))}
 
 
 def reasons_of(outcomes: Mapping[str, Outcome]) -> dict[str, int]:

@@ -16,9 +16,9 @@ from pgtools.celebahq.cropping.crop import crop_quad, side_of
 from pgtools.celebahq.deltas import Deltas
 from pgtools.celebahq.input.stored import StoredFile
 from pgtools.celebahq.manifest import Outcome, crop_name
-from pgtools.celebahq.process import Crop, Passage, Steps, process_together
+from pgtools.celebahq.process import Crop, Passage, Steps, process_together, reason_of
 from pgtools.errors import ComputeError, InputError, OutputError
-from pgtools.imaging.photo import decode
+from pgtools.imaging.photo import MissingReaderError, decode
 from pgtools.runtime.files import written_aside
 from pgtools.stores.codecs import codec_for, decode_into, encode
 from pgtools.stores.source import image_hash
@@ -30,12 +30,20 @@ PIXELS_TOGETHER = 16_000_000
 
 @dataclass(frozen=True)
 class Task:
-    """One photo for a worker: its name, its file, its points if they are known, and where they are from."""
+    """One photo for a worker.
+
+    Attributes:
+        name, file: of the photo.
+        landmarks: its five points if they are known, float64 (5, 2).
+        source: where they are from, "celeba" or "file".
+        upright: whether they name pixels of the photo as its EXIF orientation turns it.
+    """
 
     name: str
     file: StoredFile
     landmarks: NDArray[np.float64] | None = None
     source: str = "celeba"
+    upright: bool = False
 
 
 class Worker:
@@ -85,7 +93,7 @@ class Worker:
                     outcomes[task.name] = self._replayed(task, data, known)
                     continue
                 # An annotation names pixels as they are stored, before any EXIF orientation.
-                photo = decode(data, where=str(task.file), upright=task.landmarks is None)
+                photo = decode(data, where=str(task.file), upright=task.upright or task.landmarks is None)
             except Exception as error:
                 outcomes[task.name] = _fault(error, str(task.file))
                 continue
@@ -105,7 +113,7 @@ class Worker:
         if passage.error is not None:
             return {**known, **_fault(passage.error, str(task.file))}
         start = time.perf_counter()
-        source = "facexlib" if task.landmarks is None else task.source
+        source = "facexlib" if task.landmarks is None or task.upright else task.source
         faces = []
         for number, crop in enumerate(passage.crops, start=1):
             face: Outcome = {"face": number, "source": source, "landmarks": crop.landmarks.ravel().tolist()}
@@ -122,7 +130,7 @@ class Worker:
     def _replayed(self, task: Task, data: bytes, known: Outcome) -> Outcome:
         """Return the outcome of one of the authors' images, its crop written."""
         if self.deltas is None or task.landmarks is None:
-            raise InputError("It is not in the annotation.")
+            raise InputError("The photo has no landmarks.")
         start = time.perf_counter()
         result = self.deltas.replay(task.name, data, task.landmarks)
         if not (result.exact or self.nearest):
@@ -188,9 +196,10 @@ def _fault(error: Exception, where: str) -> Outcome:
         raise error
     if isinstance(error, InputError):
         # The message begins with the file, which the manifest has in a column of its own.
-        return {"reason": error.message.removeprefix(f"{where}: ").rstrip(".")}
+        told = InputError(error.message.removeprefix(f"{where}: "))
+        return {"reason": reason_of(told), **({"passing": True} if isinstance(error, MissingReaderError) else {})}
     if isinstance(error, ComputeError):
-        return {"reason": error.message.rstrip("."), "hint": error.hint, "passing": True}
+        return {"reason": reason_of(error), "hint": error.hint, "passing": True}
     if isinstance(error, OSError):
         return {"reason": f"cannot be read ({error.strerror})", "passing": True}
     # Out of memory, say: one photo must not end a build of 202,599.

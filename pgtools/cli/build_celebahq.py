@@ -52,23 +52,26 @@ def command(
       pgtools build-celebahq celeba/ authors.h5 --deltas celeba-hq-deltas/
     """
     from pgtools.celebahq.build import build
-    from pgtools.cli._build_report import page_path, write_build_page
-    from pgtools.runtime.files import check_writable
+    from pgtools.cli._build_report import check_page, page_path, write_build_page
 
     settings = BuildSettings(**chosen)
     confirm_replacing(out, overwrite=overwrite, yes=yes)
     page = report or page_path(out[0])
-    check_writable(page, overwrite=overwrite, what="file")
-    result = build(celeba, out, settings, overwrite=overwrite, told=say)
-    write_build_page(result.record, page)
+    check_page(page)
+    writes_page = {page: lambda result: write_build_page(result.record, page)}
+    result = build(celeba, out, settings, overwrite=overwrite, told=say, also=writes_page)
     if as_json:
         paths = {"stores": [str(path) for path in result.stores], "manifest": str(result.manifest)}
         print_json({**vars(result), **paths, "record": str(result.record), "report": str(page)})
         return
     if result.resumed:
         say(f"Went on from an interrupted run: {result.resumed} photos were done already.")
-    click.echo(f"{result.kept} crops of {settings.resolution}² from {result.photos} photos: {', '.join(map(str, out))}")
+    crops, photos = f"crop{'s' * (result.kept != 1)}", f"photo{'s' * (result.photos != 1)}"
+    names = ", ".join(map(str, out))
+    click.echo(f"{result.kept} {crops} of {settings.resolution}² from {result.photos} {photos}: {names}")
     for reason, count in result.skipped.items():
         click.echo(f"  {count} skipped: {reason}")
+    if settings.deltas and result.skipped and not settings.nearest:
+        click.echo("  --nearest keeps the image without the delta instead.")
     click.echo(f"Every face, its points, square and score: {result.manifest}")
     click.echo(f"The build at a glance: {page}")

@@ -9,7 +9,7 @@ import click
 
 from pgtools.cli._options import OUTPUT, SOURCE
 from pgtools.cli._output import say
-from pgtools.errors import UsageError
+from pgtools.errors import InputError, UsageError
 from pgtools.metrics.catalogue import CATALOGUE
 from pgtools.progan.config import preset_names, settings_from
 
@@ -38,11 +38,12 @@ def command(run: Path, out: Path | None, metrics: tuple[Path, ...], title: str |
       pgtools report celeba-hq-build.json --out scores.png
       pgtools report runs/faces --metrics swd.json --metrics msssim.json --out supplement.html
     """
+    from pgtools.cli._build_report import check_page, write_build_page
+
+    _check_no_store(run)
     if run.is_file():
         if metrics or title:
             raise UsageError("--metrics and --title are for trainings; a build's page has neither.")
-        from pgtools.cli._build_report import write_build_page
-
         say(f"Wrote {write_build_page(run, out)}.")
         return
     from pgtools.report.content import Knowledge, compose
@@ -52,16 +53,26 @@ def command(run: Path, out: Path | None, metrics: tuple[Path, ...], title: str |
     from pgtools.runtime.results import read_result
 
     page_file = out or run / "report.html"
+    check_page(page_file)
     found, results = read_run(run), [(path.name, read_result(path)) for path in metrics]
     check_writable(page_file, overwrite=True, what="file")
     titles = {name: (metric.title, metric.unit) for name, metric in CATALOGUE.items()}
     preset, usual = _nearest_preset(found.settings)
     page = compose(found, results, Knowledge(titles, preset, usual), title=title)
     with written_aside(page_file) as aside:
-        aside.write_text(render(page), encoding="utf-8")
+        aside.write_text(render(page), encoding="utf-8", errors="backslashreplace")
     for note in page.notes:
         say(note)
     say(f"Wrote {page_file}.")
+
+
+def _check_no_store(run: Path) -> None:
+    """Point at the record of a build where its store is named instead."""
+    from pgtools.runtime.build_format import record_path
+
+    is_run = run.suffix == ".json" or (run / "config.json").exists()
+    if run.name and not is_run and (record := record_path(run)).is_file():
+        raise InputError(f"{run} is not the record of a build, which stands beside it.", hint=f"Name {record}.")
 
 
 def _nearest_preset(settings: dict[str, Any]) -> tuple[str, dict[str, Any]]:

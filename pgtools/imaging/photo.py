@@ -57,6 +57,10 @@ TURNS = {
 }
 
 
+class MissingReaderError(InputError):
+    """A photo of a kind that this installation lacks the reader of; it is read once what is named is installed."""
+
+
 def photos_in(folder: Path) -> list[Path]:
     """Return the photographs in a folder and below, in the order of their names.
 
@@ -133,6 +137,7 @@ def decode(data: bytes, *, where: str, upright: bool = True, size: tuple[int, in
         InputError: the bytes are no such image, are cut short, are of another size, hold numbers that are no levels of
             brightness (floating point, 32 bits, LAB), or announce more than 178,956,970 pixels or a side
             beyond 65,535.
+        MissingReaderError: they are AVIF or HEIF, which this installation does not read.
     """
     with _told(where), _opened(io.BytesIO(data), where) as opened:
         if size and opened.size != size:
@@ -223,7 +228,7 @@ def _reader(kind: str, where: str) -> Any:
     except ImportError:
         plugin = None
     if plugin is None or not getattr(plugin, "SUPPORTED", True):  # a Pillow may be built without the library
-        raise InputError(f"{where}: is {kind}, which is not read here ({install} helps).")
+        raise MissingReaderError(f"{where}: is {kind}, which is not read here ({install} helps).")
     return getattr(plugin, name)
 
 

@@ -97,7 +97,8 @@ def compose_build(
     differing, same = split_settings(_texts(record.settings), _texts(defaults))
     chart, quantiles, best, worst = _scores(crops, record, images)
     pairs = _pairs(crops, images)
-    missing = [] if crops.are_scored or not crops.names else ["Crops were not scored: there is no histogram."]
+    lost_scores = crops.names and not crops.are_scored and not _is_unscored(record)
+    missing = ["The crops in the manifest have no scores: there is no histogram."] if lost_scores else []
     return BuildPage(
         title=title or (Path(record.stores[0]).stem if record.stores else "A CelebA-HQ build"),
         lead=_lead(record),
@@ -142,6 +143,9 @@ def _facts(record: BuildRecord, crops: Crops) -> list[Fact]:
 def _counts(record: BuildRecord, crops: Crops) -> list[Count]:
     dropped, skipped = sum(crops.dropped.values()), sum(record.reasons.values())
     counts = [Count("Crops in the store", f"{len(crops.names) or record.kept:,}")]
+    if record.inexact:
+        counts.append(Count("Nearest images, not the authors' own", f"{sum(record.inexact.values()):,}"))
+        counts += [Count(reason, f"{count:,}", level=1) for reason, count in _falling(record.inexact)]
     if dropped:
         counts.append(Count("Crops not kept", f"{dropped:,}"))
         counts += [Count(reason, f"{count:,}", level=1) for reason, count in _falling(crops.dropped)]
@@ -149,7 +153,14 @@ def _counts(record: BuildRecord, crops: Crops) -> list[Count]:
     counts += [Count(reason, f"{count:,}", level=1) for reason, count in _falling(record.reasons)]
     if record.resumed:
         counts.append(Count("Photos done by an earlier, interrupted run", f"{record.resumed:,}"))
+    if _is_unscored(record):
+        counts.append(Count("Quality scores", "none"))
     return counts
+
+
+def _is_unscored(record: BuildRecord) -> bool:
+    """Whether the build was asked for crops without scores."""
+    return record.settings.get("rank") == "none" or bool(record.settings.get("deltas"))
 
 
 def _falling(counts: Mapping[str, int]) -> list[tuple[str, int]]:
@@ -167,7 +178,7 @@ def _scores(
     if len(crops.others):
         keys.append(Key("not kept", OTHERS))
     if cut is not None:
-        keys.append(Key(f"least score kept, {cut:.3f}", "series-1", dashed=True))
+        keys.append(Key(cut.label, "series-1", dashed=True))
     middle = float(np.median(scores))
     chart = Chart(
         histogram("scores", crops, cut=cut),

@@ -14,6 +14,7 @@ from pgtools.runtime.build_format import FORMAT, VERSION, BuildRecord, Network, 
 _COUNTS = ("photos", "crops", "kept", "resumed", "workers")
 _TEXTS = ("source", "started", "finished", "pgtools")
 _TABLES = ("settings", "facts")
+_REASONS = ("reasons", "inexact")
 
 
 def read_record(path: Path) -> tuple[BuildRecord, list[str]]:
@@ -31,13 +32,13 @@ def read_record(path: Path) -> tuple[BuildRecord, list[str]]:
         fields["seconds"] = float(value["seconds"])
     if isinstance(stores := value.get("stores"), list) and all(isinstance(store, str) for store in stores):
         fields["stores"] = stores
-    if isinstance(reasons := value.get("reasons"), dict) and all(map(_is_count, reasons.values())):
-        fields["reasons"] = reasons
+    fields |= {name: value[name] for name in _REASONS if _are_counts(value.get(name))}
     if (networks := _networks(value.get("networks"))) is not None:
         fields["networks"] = networks
     if (steps := _steps(value.get("steps"))) is not None:
         fields["steps"] = steps
     expected = [field.name for field in dataclasses.fields(BuildRecord) if field.name != "pgtools"]
+    expected = [name for name in expected if name != "inexact" or name in value]  # not in earlier records
     lost = [name for name in expected if name not in fields]
     return BuildRecord(**fields), [f"{path.name} does not tell {_listed(lost)}."] if lost else []
 
@@ -74,6 +75,10 @@ def _steps(value: Any) -> dict[str, StepTime] | None:
     except (TypeError, KeyError):
         return None
     return steps if all(_is_time(step.seconds) and _is_count(step.photos) for step in steps.values()) else None
+
+
+def _are_counts(value: Any) -> bool:
+    return isinstance(value, dict) and all(map(_is_count, value.values()))
 
 
 def _is_count(value: Any) -> bool:

@@ -135,7 +135,25 @@ def gather(rows: Iterable[Mapping[str, Any]]) -> Crops:
     return Crops(photos, empty, below[np.isfinite(below)], dropped, names, np.array(table).reshape(-1, 20))
 
 
-def cut_of(crops: Crops, settings: Mapping[str, Any]) -> float | None:
+@dataclass(frozen=True)
+class Cut:
+    """The score that parts the crops in the store from the others.
+
+    Attributes:
+        score: it, 0 to 1.
+        is_asked: whether it is the user's own, --min-score, and not that of the last crop that was kept.
+    """
+
+    score: float
+    is_asked: bool
+
+    @property
+    def label(self) -> str:
+        """What a legend calls it."""
+        return f"{'--min-score' if self.is_asked else 'least score kept'}, {self.score:.3f}"
+
+
+def cut_of(crops: Crops, settings: Mapping[str, Any]) -> Cut | None:
     """Return the score that parts the crops in the store from the others, or None where the score does not decide.
 
     Args:
@@ -146,9 +164,9 @@ def cut_of(crops: Crops, settings: Mapping[str, Any]) -> float | None:
         return None
     floor = settings.get("min_score")
     if isinstance(floor, int | float) and not settings.get("keep"):
-        return float(floor)
+        return Cut(float(floor), is_asked=True)
     apart = crops.are_scored and len(crops.others) and crops.others.max() <= crops.scores.min()
-    return float(crops.scores.min()) if apart else None
+    return Cut(float(crops.scores.min()), is_asked=False) if apart else None
 
 
 def _number(value: Any) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -56,6 +57,7 @@ class BuildRecord:
         kept: how many of them are in the stores.
         resumed: how many outcomes an earlier, interrupted run had left.
         reasons: reason → how many photos or faces gave no crop for it.
+        inexact: reason → how many images are the nearest to the authors' own, without the delta.
         steps: step → what it took, in the order of the steps.
         seconds: of this run, from start to finish.
         workers: processes or threads at once.
@@ -73,6 +75,7 @@ class BuildRecord:
     kept: int = 0
     resumed: int = 0
     reasons: dict[str, int] = field(default_factory=dict)
+    inexact: dict[str, int] = field(default_factory=dict)
     steps: dict[str, StepTime] = field(default_factory=dict)
     seconds: float = 0.0
     workers: int = 0
@@ -87,6 +90,15 @@ class BuildRecord:
     def write(self, path: Path) -> None:
         """Write the record as indented JSON, whole or not at all."""
         write_json(path, self.as_dict())
+
+
+def is_record(path: Path) -> bool:
+    """Return whether a file is the record of a build, of whichever version."""
+    try:
+        value = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(value, dict) and value.get("format") == FORMAT
 
 
 def record_path(store: Path) -> Path:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import glob
 import hashlib
 import json
 import os
+import platform
 import re
 import shutil
+import threading
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -24,7 +28,8 @@ def written_aside(path: Path) -> Iterator[Path]:
     Works for a file and for a folder (an LMDB).
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    # Of this machine, process and thread: on a file system that machines share, two may write the same file at once.
+    aside = path.with_name(f".{path.name}.{os.getpid()}.{_machine()}-{threading.get_ident():x}.partial")
     remove(aside)
     try:
         yield aside
@@ -38,7 +43,7 @@ def written_aside(path: Path) -> Iterator[Path]:
 
 def remove_stale(path: Path) -> None:
     """Remove what killed processes of this machine left beside `path`; put back what they had moved away."""
-    ours = re.compile(rf"\.{re.escape(path.name)}\.(\d+)\.(partial|old)")
+    ours = re.compile(rf"\.{re.escape(path.name)}\.(\d+)(\.{_machine()}-[0-9a-f]+)?\.(partial|old)")
     for left in path.absolute().parent.glob(f".{glob.escape(path.name)}.*"):
         found = ours.fullmatch(left.name)
         if found is None or _is_running(int(found[1])):
@@ -167,6 +172,11 @@ def _is_same_file(path: Path, descriptor: int) -> bool:
         return os.path.samestat(path.stat(), os.fstat(descriptor))
     except FileNotFoundError:
         return False
+
+
+@functools.cache
+def _machine() -> str:
+    return f"{zlib.crc32(platform.node().encode()):08x}"
 
 
 def _is_running(process: int) -> bool:

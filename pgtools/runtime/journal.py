@@ -36,11 +36,15 @@ class Journal:
         except sqlite3.OperationalError as error:
             raise _unwritable(path, error) from None
         except sqlite3.DatabaseError as error:
-            raise InputError(f"{path} is damaged ({error}).", hint=f"Delete {path.parent} and start again.") from None
+            raise _damaged(path, error) from None
 
     def done(self) -> dict[str, dict[str, Any]]:
         """Return key → outcome of everything finished so far."""
-        return {key: json.loads(text) for key, text in self._database.execute("SELECT key, outcome FROM done")}
+        try:
+            rows = list(self._database.execute("SELECT key, outcome FROM done"))
+            return {key: json.loads(text) for key, text in rows}
+        except (sqlite3.DatabaseError, ValueError, TypeError) as error:
+            raise _damaged(self._path, error) from None
 
     def record(self, outcomes: Iterable[tuple[str, dict[str, Any]]]) -> None:
         """Write outcomes, all or none; they are on disk when this returns. A key written again is replaced."""
@@ -50,6 +54,8 @@ class Journal:
                 self._database.executemany("INSERT OR REPLACE INTO done VALUES (?, ?)", rows)
         except sqlite3.OperationalError as error:
             raise _unwritable(self._path, error) from None
+        except sqlite3.DatabaseError as error:
+            raise _damaged(self._path, error) from None
 
     def __enter__(self) -> Journal:
         return self
@@ -74,6 +80,10 @@ class Journal:
                 f"{self._path.parent} was begun with other settings: {listed}.",
                 hint=f"Run with the settings of before, or delete {self._path.parent} and start again.",
             )
+
+
+def _damaged(path: Path, error: Exception) -> InputError:
+    return InputError(f"{path} is damaged ({error}).", hint=f"Delete {path.parent} and start again.")
 
 
 def _unwritable(path: Path, error: sqlite3.Error) -> OutputError:

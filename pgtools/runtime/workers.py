@@ -17,6 +17,7 @@ from typing import Any, Generic, Literal, TypeVar
 from uuid import uuid4
 
 import joblib
+from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 from pgtools import __version__
 from pgtools.errors import ComputeError, UsageError
@@ -58,8 +59,8 @@ def map_unordered(
     Raises:
         UsageError: `scheduler` is no address, or dask is not installed.
         InputError: `scheduler` is a file of another kind.
-        ComputeError: no cluster answers, it has no worker, it goes away, or workers die one after another at the same
-            item; a worker has another version of pgtools.
+        ComputeError: a worker process was killed; or no cluster answers, it has no worker, it goes away, or workers die
+            one after another at the same item; a worker has another version of pgtools.
         Exception: whatever `function` raises, as it is.
     """
     if scheduler is not None:
@@ -68,6 +69,9 @@ def map_unordered(
     elif workers == 1:
         yield from map(function, items)
     else:
+        # A process whose memory has grown is replaced, which nobody needs to be warned of; made an error, the warning
+        # would end the thread that hands out the work.
+        warnings.filterwarnings("ignore", "A worker stopped while some jobs", UserWarning)
         parallel = joblib.Parallel(
             n_jobs=workers, backend=BACKENDS[kind], return_as="generator_unordered", pre_dispatch="2*n_jobs"
         )
@@ -104,6 +108,11 @@ def _results(parallel: joblib.Parallel, function: Callable[[A], B], items: Itera
         # A close must not go straight through to joblib, which would warn of it.
         for result in results:  # noqa: UP028
             yield result
+    except TerminatedWorkerError:
+        raise ComputeError(
+            "A worker process was killed, most often because memory ran out.",
+            hint="Pass fewer --workers. What was done stays done: the same command goes on.",
+        ) from None
     finally:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", r"\d+ tasks ", UserWarning)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +13,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from PIL import Image
 
+from pgtools.celebahq.cropping.crop import crop, crop_quad
 from pgtools.celebahq.input.annotations import COLUMNS, Annotations, match, read_annotations, read_landmarks
 from pgtools.celebahq.input.photos import StoredFile, find_photos
+from pgtools.celebahq.manifest import read_manifest, write_manifest
 from pgtools.errors import InputError
+from pgtools.imaging.photo import decode
+from tests.pictures import astronaut
 
 NAMES = ["000001.jpg", "000002.jpg"]
 ROWS = ["000001.jpg 165 184 244 176 196 249 194 271 266 260", "000002.jpg 140 204 220  204 168 254 146 289 226 289"]
@@ -34,6 +41,7 @@ MANIFEST = "\n".join(
 FORMS = {
     "a.txt": TEXT,
     "a": TEXT.replace("\n", "\r\n"),
+    "marked.txt": "\ufeff" + TEXT.replace("\n", "\r\n"),
     "a.csv": "\ufeff" + CSV,
     "A.CSV": CSV.replace("\n", "\r\n"),
     "manifest.csv": MANIFEST,
@@ -47,6 +55,15 @@ FORMS = {
 def table(folder: Path, name: str, text: str) -> StoredFile:
     (folder / name).write_bytes(text.encode("utf-8", "surrogateescape"))
     return StoredFile(folder / name)
+
+
+def manifest(folder: Path, sources: dict[str, str], points: Sequence[object] | NDArray[np.float64] = ()) -> StoredFile:
+    """A build's own, of photos whose points are from these sources."""
+    values = np.ravel(points if len(points) else next(iter(POINTS.values()))).tolist()
+    faces = {name: {"face": 1, "source": one, "landmarks": values, "reason": "x"} for name, one in sources.items()}
+    outcomes = {name: {"sha256": "", "size": [9, 9], "faces": [face]} for name, face in faces.items()}
+    write_manifest(folder / "a-manifest.csv", list(sources), outcomes, [])
+    return StoredFile(folder / "a-manifest.csv")
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -136,6 +153,38 @@ def test_a_table_that_cannot_be_read(tmp_path: Path) -> None:
         read_landmarks(StoredFile(tmp_path))
 
 
+@pytest.mark.parametrize("name", ["a\nb.jpg", "a\r\nb.jpg", "a\rb.jpg", "a\u2028b.jpg", 'a,"b".jpg', " a.jpg "])
+def test_a_manifest_gives_back_every_name_that_it_was_given(tmp_path: Path, name: str) -> None:
+    written = manifest(tmp_path, {name: "file", "last.jpg": "celeba"})
+    assert list(read_landmarks(written)) == [name, "last.jpg"]
+    assert [row["file"] for row in read_manifest(written.path)] == [name, "last.jpg"]
+
+
+def test_a_manifest_says_which_points_are_of_the_upright_photo(tmp_path: Path) -> None:
+    found = read_landmarks(manifest(tmp_path, {"a.jpg": "facexlib", "b.jpg": "celeba", "c.jpg": "file"}))
+    assert (list(found), found.upright) == (["a.jpg", "b.jpg", "c.jpg"], {"a.jpg"})
+    chosen = found.of(["a.png", "b.jpg", "d.jpg"])
+    assert (list(chosen), chosen.upright) == (["a.png", "b.jpg"], {"a.png"})
+    np.testing.assert_array_equal(chosen["a.png"], found["a.jpg"])
+    assert match(["a.png"], found).keys() == {"a.png"}
+    for form, text in FORMS.items():
+        assert read_landmarks(table(tmp_path, form, text)).upright == set(), form
+
+
+@pytest.mark.parametrize("source", ["facexlib", "celeba"])
+def test_points_of_a_manifest_cut_the_face_of_a_turned_photo(tmp_path: Path, source: str) -> None:
+    """Those that were found in the upright photo were laid onto the pixels as stored: another place."""
+    exif, buffer = Image.Exif(), io.BytesIO()
+    exif[0x0112] = 6
+    Image.fromarray(astronaut()).save(buffer, "PNG", exif=exif)
+    seen = decode(buffer.getvalue(), where="x", upright=source == "facexlib")
+    points = np.array([[200, 100], [240, 104], [218, 126], [204, 148], [238, 150]], float)
+    read = read_landmarks(manifest(tmp_path, {"a.png": source}, points)).of(["a.png"])
+    photo = decode(buffer.getvalue(), where="x", upright="a.png" in read.upright)
+    found = crop(photo, crop_quad(read["a.png"]), resolution=64)
+    np.testing.assert_array_equal(found, crop(seen, crop_quad(points), resolution=64))
+
+
 def test_file_names_may_hold_spaces(tmp_path: Path) -> None:
     file = table(tmp_path, "list.txt", TEXT.replace("000002.jpg", "my holiday 2.jpg"))
     assert list(read_landmarks(file)) == ["000001.jpg", "my holiday 2.jpg"]
@@ -218,6 +267,12 @@ def test_celebas_own_tables(tmp_path: Path) -> None:
     assert said(annotations) == EXPECTED
     assert type(annotations.of("000001.jpg")["Bald"]) is bool
     assert annotations.of("9.jpg") == {}
+
+
+def test_tables_with_a_mark_and_line_ends_of_windows(tmp_path: Path) -> None:
+    for path in sorted(celeba(tmp_path).glob("*/*.txt")):
+        path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))
+    assert said(read_annotations(find_photos(tmp_path))) == EXPECTED
 
 
 def test_the_png_edition_has_the_same_lines(tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ def published(tmp_path_factory) -> tuple[Path, Path, dict[str, np.ndarray]]:
 
 
 def test_the_authors_images_come_out_in_their_order(published, tmp_path) -> None:
-    celeba, deltas, _ = published
+    celeba, deltas, finals = published
     result = build(celeba, [tmp_path / "a.lmdb"], BuildSettings(deltas=deltas, workers=1))
     source = open_source(tmp_path / "a.lmdb")
     records = source.records(range(2))

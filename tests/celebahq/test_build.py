@@ -39,6 +39,12 @@ def faces(tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.fixture(autouse=True)
+def chunks_of_eight(monkeypatch) -> None:
+    """So that it is known how far a build has come when it is interrupted."""
+    monkeypatch.setattr("pgtools.celebahq.build.chunk_size", lambda job, photos: 8)
+
+
 def manifest(path: Path) -> list[dict[str, str]]:
     with path.open(newline="") as file:
         return list(csv.DictReader(file))
@@ -89,7 +95,7 @@ def test_bad_photos_are_skipped_and_counted(faces, tmp_path) -> None:
     reasons = {row["file"]: row["reason"] for row in manifest(result.manifest) if row["kept"] == "no"}
     assert reasons["000003.jpg"].startswith("is damaged")
     assert reasons["000004.jpg"].startswith("is not an image")
-    assert reasons["999999.jpg"] == "It is not in the annotation"
+    assert reasons["999999.jpg"] == "the photo has no landmarks"
 
 
 def test_nothing_but_bad_photos_is_an_error(tmp_path) -> None:
@@ -346,7 +352,7 @@ def test_a_name_that_is_no_utf8_is_a_name_like_any_other(faces, tmp_path) -> Non
     odd = os.fsencode(folder / "img_align_celeba") + b"/\xff.jpg"
     Path(os.fsdecode(odd)).write_bytes(jpeg(astronaut()))
     result = build(folder, [tmp_path / "a.lmdb"], BuildSettings(**SMALL, landmarks="celeba"))
-    assert (result.kept, result.skipped) == (24, {"It is not in the annotation": 1})
+    assert (result.kept, result.skipped) == (24, {"the photo has no landmarks": 1})
     assert "\\xff.jpg" in result.manifest.read_text("utf-8")
 
 
@@ -412,12 +418,12 @@ def test_a_photo_without_a_face_is_reported(shared, tmp_path) -> None:
     weights = shared / "weights/detection_mobilenet0.25_Final.pth"
     settings = BuildSettings(resolution=64, detector_weights=weights, **PLAIN)
     result = build(tmp_path / "photos", [tmp_path / "a.lmdb"], settings)
-    assert (result.kept, result.skipped) == (1, {"No face was found": 1})
+    assert (result.kept, result.skipped) == (1, {"no face was found": 1})
 
 
 def test_wrong_weights_are_refused(tmp_path) -> None:
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos/a.jpg").write_bytes(jpeg(astronaut()))
     (tmp_path / "w.pth").write_bytes(b"no weights")
-    with pytest.raises(InputError, match="does not hold the weights"):
+    with pytest.raises(InputError, match="is no file of PyTorch weights"):
         build(tmp_path / "photos", [tmp_path / "a.lmdb"], BuildSettings(detector_weights=tmp_path / "w.pth"))

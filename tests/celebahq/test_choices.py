@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 
 from pgtools.celebahq.build import build
+from pgtools.celebahq.input.given import Given
+from pgtools.celebahq.job import chunk_size
 from pgtools.celebahq.settings import BuildSettings
 from pgtools.celebahq.worker import crop_path
 from pgtools.demo.faces import write_faces
@@ -73,7 +75,7 @@ def test_landmarks_from_a_file_of_ones_own(faces, tmp_path) -> None:
         assert result.kept == (5 if file == "own.json" else 6)
         np.testing.assert_array_equal(open_source(out).read([4], 32), open_source(tmp_path / "a.lmdb").read([4], 32))
     assert {row["landmarks_source"] for row in manifest(tmp_path / "own.json-manifest.csv")} == {"file", ""}
-    with pytest.raises(InputError, match=r"nowhere\.csv"):
+    with pytest.raises(UsageError, match=r"nowhere\.csv.*expected auto, celeba, facexlib, or a file"):
         build(faces, [tmp_path / "b.lmdb"], BuildSettings(**SMALL, landmarks=str(tmp_path / "nowhere.csv")))
 
 
@@ -85,7 +87,7 @@ def test_crops_below_a_score_are_not_kept(faces, tmp_path) -> None:
     assert result.kept == 5
     kept = {row["kept"] for row in manifest(tmp_path / "some-manifest.csv") if float(row["score"]) >= least}
     assert kept == {"yes"}
-    with pytest.raises(InputError, match="no score is"):
+    with pytest.raises(InputError, match=r"the best score is 0\.\d"):
         build(faces, [tmp_path / "none.lmdb"], BuildSettings(**SMALL, min_score=1.0))
 
 
@@ -147,7 +149,7 @@ def test_photos_that_changed_are_named(faces, tmp_path, monkeypatch) -> None:
     photo.write_bytes((folder / "img_align_celeba/000004.jpg").read_bytes())
     told: list[str] = []
     build(folder, [tmp_path / "a.lmdb"], BuildSettings(**SMALL), told=told.append)
-    assert [line for line in told if "1 photo" in line and "000003.jpg" in line]
+    assert [line for line in told if "1 photos are not what they were" in line and "000003.jpg" in line]
 
 
 def test_how_many_are_kept_may_change_on_the_way(faces, tmp_path, monkeypatch) -> None:
@@ -173,7 +175,8 @@ def test_what_the_crops_take_is_told_before_the_first(faces, tmp_path, monkeypat
 def test_settings_that_contradict_each_other_are_refused(tmp_path) -> None:
     for wrong, message in (
         ({"deltas": tmp_path, "keep": 3}, "does not go with --deltas"),
-        ({"deltas": tmp_path, "resolution": 256}, "have 1024"),
+        ({"deltas": tmp_path, "resolution": 256}, "--resolution does not go with --deltas"),
+        ({"deltas": tmp_path, "min_face": 60.0}, "--min-face does not go with --deltas"),
         ({"nearest": True}, "needs --deltas"),
         ({"scheduler": "tcp://a:1", "workers": 2}, "does not go with --scheduler"),
     ):
@@ -199,3 +202,119 @@ def test_a_name_from_where_one_stands_is_enough(faces, tmp_path, monkeypatch) ->
     monkeypatch.chdir(faces.parent)
     build(Path("celeba"), [tmp_path / "a.lmdb"], BuildSettings(**{**SMALL, "workers": 2}))
     assert len(open_source(tmp_path / "a.lmdb")) == 12
+
+
+def test_a_table_of_other_photos_is_refused_before_the_first(faces, tmp_path) -> None:
+    (tmp_path / "own.json").write_text(json.dumps({"other.jpg": [1, 1, 9, 1, 5, 5, 2, 9, 8, 9]}))
+    with pytest.raises(InputError, match="None of the 12 photos is in") as caught:
+        build(faces, [tmp_path / "a.lmdb"], BuildSettings(**SMALL, landmarks=str(tmp_path / "own.json")))
+    assert "other photos" in caught.value.hint
+    assert not list(tmp_path.glob("a.lmdb*"))
+
+
+def test_what_gives_nothing_says_why_and_can_be_corrected(faces, tmp_path) -> None:
+    """The corrected command was once refused, as the work folder had been begun with other settings."""
+    with pytest.raises(InputError, match=r"to keep: face is small \(12\)\.") as caught:
+        build(faces, [tmp_path / "a.lmdb"], BuildSettings(**SMALL, min_face=6000.0))
+    assert "--min-face" in caught.value.hint
+    assert list(tmp_path.iterdir()) == []
+    assert build(faces, [tmp_path / "a.lmdb"], BuildSettings(**SMALL, min_face=10.0)).kept == 12
+
+
+def test_too_little_space_is_told_before_the_journal_is_begun(faces, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("pgtools.runtime.files.free_space", lambda folder: 1000)
+    with pytest.raises(OutputError, match="are needed"):
+        build(faces, [tmp_path / "a.lmdb"], BuildSettings(**SMALL))
+    assert not (tmp_path / "a.lmdb.build").exists()
+
+
+def test_the_page_is_never_where_the_build_writes(faces, tmp_path) -> None:
+    """`--report` once replaced the finished store."""
+    for wrong in ("a.h5", "a-manifest.csv", "a-build.json", "a.h5.build/journal.sqlite"):
+        with pytest.raises(UsageError, match="where the build itself writes"):
+            build(faces, [tmp_path / "a.h5"], BuildSettings(**SMALL), also={tmp_path / wrong: print})
+    with pytest.raises(UsageError, match="lies in the folder of the photos"):
+        inside = faces / "img_align_celeba/report.html"
+        build(faces, [tmp_path / "a.h5"], BuildSettings(**SMALL), also={inside: print})
+    (tmp_path / "page.html").write_text("someone's")
+    with pytest.raises(OutputError, match=r"page\.html already exists"):
+        build(faces, [tmp_path / "a.h5"], BuildSettings(**SMALL), also={tmp_path / "page.html": print})
+
+
+def test_killed_before_the_page_the_same_command_writes_it(faces, tmp_path) -> None:
+    def stop(result: object) -> None:
+        raise Stop
+
+    page = tmp_path / "page.html"
+    with pytest.raises(Stop):
+        build(faces, [tmp_path / "a.lmdb"], BuildSettings(**SMALL), also={page: stop})
+    page.write_text("<!doctype html>half")
+    written = []
+    assert build(faces, [tmp_path / "a.lmdb"], BuildSettings(**SMALL), also={page: written.append}).resumed == 12
+    assert len(written) == 1
+
+
+def test_what_someone_put_there_meanwhile_is_not_replaced(faces, tmp_path) -> None:
+    def stop(result: object) -> None:
+        raise Stop
+
+    with pytest.raises(Stop):
+        build(faces, [tmp_path / "a.lmdb"], BuildSettings(**SMALL), also={tmp_path / "page.html": stop})
+    for name in ("a-manifest.csv", "a-build.json", "a-manifest.parquet"):
+        kept = (tmp_path / name).read_bytes()
+        (tmp_path / name).write_text("someone's")
+        with pytest.raises(OutputError, match="already exists"):
+            build(faces, [tmp_path / "a.lmdb"], BuildSettings(**SMALL), also={tmp_path / "page.html": print})
+        (tmp_path / name).write_bytes(kept)
+    build(faces, [tmp_path / "a.lmdb"], BuildSettings(**SMALL), also={tmp_path / "page.html": print})
+
+
+def test_two_builds_that_share_a_manifest_exclude_each_other(faces, tmp_path, monkeypatch) -> None:
+    interrupted_build(faces, tmp_path / "a.lmdb", BuildSettings(**SMALL), monkeypatch, after=1)
+    with pytest.raises(OutputError, match=r"a\.lmdb\.build is a build that writes a-manifest\.csv too"):
+        build(faces, [tmp_path / "a.h5"], BuildSettings(**SMALL))
+
+
+def test_a_torn_crop_makes_no_resumed_build(faces, tmp_path, monkeypatch) -> None:
+    from pgtools.celebahq import build as module
+
+    store, torn = module.store_crops, []
+
+    def tear(job, *arguments):
+        if not torn:
+            torn.append(1)
+            crop_path(job.crops, "000002.jpg").write_bytes(b"torn")
+        return store(job, *arguments)
+
+    monkeypatch.setattr(module, "store_crops", tear)
+    assert build(faces, [tmp_path / "a.lmdb"], BuildSettings(**SMALL)).resumed == 0
+
+
+def test_more_photos_may_come_that_need_a_detector(faces, tmp_path, monkeypatch) -> None:
+    """A detector that is needed by some does not undo what the annotation gave to others."""
+    interrupted_build(faces, tmp_path / "a.lmdb", BuildSettings(**SMALL, limit=9), monkeypatch, after=1)
+    given_states = Given.states
+    seen = []
+
+    def states(self, detector):
+        found = given_states(self, "another detector")
+        seen.append(found)
+        return found
+
+    monkeypatch.setattr(Given, "states", states)
+    assert build(faces, [tmp_path / "a.lmdb"], BuildSettings(**SMALL)).resumed > 0
+    assert all("another detector" not in state for state in seen[0].values())
+
+
+def test_chunks_leave_every_worker_its_turns(tmp_path) -> None:
+    from types import SimpleNamespace
+
+    def size(photos: int, *, workers: int = 2, batch: int = 1, network: object = None, kind: str = "processes") -> int:
+        steps = SimpleNamespace(restore=network, superres=None)
+        job = SimpleNamespace(steps=steps, workers=workers, kind=kind, settings=SimpleNamespace(batch=batch))
+        return chunk_size(job, photos)  # type: ignore[arg-type]
+
+    assert [size(n) for n in (1, 8, 9, 40, 64, 1000)] == [1, 1, 2, 5, 8, 8]
+    assert size(1000, network=object()) == 1
+    assert size(1000, network=object(), batch=16) == 16
+    assert size(1000, network=object(), kind="threads") == 8

@@ -6,10 +6,11 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from scipy.ndimage import gaussian_filter
 
 from pgtools.celebahq.cropping.crop import crop, crop_quad, frame, side_of, steps_of
 from pgtools.celebahq.cropping.enlarge import enlarged_planes
-from pgtools.celebahq.cropping.padding import Box, padded, padded_planes
+from pgtools.celebahq.cropping.padding import Box, blurred, median, padded, padded_planes
 from pgtools.celebahq.cropping.roughness import oversampling_for, roughness
 from pgtools.errors import InputError
 from pgtools.imaging.photo import read_photo
@@ -99,6 +100,24 @@ def test_the_fast_padding_is_the_exact_one(pads) -> None:
     difference = np.abs(got - exact[box.rows, box.columns])
     assert difference.max() <= 2
     assert difference.mean() < 0.15
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(2, 90), st.integers(2, 70), st.floats(0.7, 30), st.integers(0, 99))
+def test_the_exact_blur_is_scipys(height: int, width: int, sigma: float, seed: int) -> None:
+    """Bit for bit, but for sums that lie between two float32; pictures smaller than the blur too."""
+    rng = np.random.default_rng(seed)
+    image = rng.choice(np.array([0, 255], np.float32), (height, width, 3))
+    expected = gaussian_filter(image, (sigma, sigma, 0))
+    got = blurred(image, sigma)
+    assert np.count_nonzero(got != expected) <= 2
+    np.testing.assert_allclose(got, expected, rtol=1e-6, atol=1e-5)
+
+
+@given(st.lists(st.sampled_from([0.0, 0.25, 3.0, 127.5, 128.0, 254.9, 255.0]), min_size=1, max_size=12))
+def test_the_fast_median_is_numpys(levels: list[float]) -> None:
+    values = np.array(levels, np.float32)[:, None]
+    assert median(values) == np.median(values)
 
 
 def test_steps_are_those_that_change_something() -> None:

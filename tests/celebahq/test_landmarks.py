@@ -1,6 +1,8 @@
 """facexlib's detector: every face, in one order, in the photo's own pixels."""
 
 import pickle
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 
@@ -98,10 +100,37 @@ def test_it_travels_without_its_network() -> None:
 
 def test_a_file_of_other_weights_is_refused(tmp_path) -> None:
     torch.save({"layer": torch.zeros(1)}, tmp_path / "other.pth")
+    torch.save({"layer": torch.zeros(1)}, tmp_path / "old.pth", _use_new_zipfile_serialization=False)
+    (tmp_path / "cut.pth").write_bytes((tmp_path / "other.pth").read_bytes()[:200])
     (tmp_path / "text.pth").write_text("no weights")
-    for name in ("other.pth", "text.pth", "missing.pth"):
-        with pytest.raises(InputError, match="does not hold the weights of retinaface-resnet50"):
+    faults = {
+        "other.pth": " does not hold the weights of retinaface-resnet50.",
+        "old.pth": " does not hold the weights of retinaface-resnet50.",
+        "cut.pth": " does not hold the weights of retinaface-resnet50.",
+        "text.pth": " is no file of PyTorch weights.",
+        "missing.pth": ": cannot be read (No such file or directory).",
+    }
+    for name, fault in faults.items():
+        with pytest.raises(InputError) as caught:
             FaceDetector("retinaface-resnet50", tmp_path / name, "cpu").load()
+        assert caught.value.message == f"{tmp_path / name}{fault}"
+        assert caught.value.hint == "`pgtools models fetch retinaface-resnet50` gets the right file."
+
+
+def test_what_is_no_file_of_weights_is_told_before_pytorch_is_there(tmp_path) -> None:
+    (tmp_path / "list.txt").write_text("a.jpg")
+    program = f"""
+import sys
+from pathlib import Path
+from pgtools.celebahq.landmarks import FaceDetector
+from pgtools.errors import InputError
+try:
+    FaceDetector("retinaface-mobile0.25", Path({str(tmp_path / "list.txt")!r}), "cpu").load()
+except InputError as error:
+    print(error.message, "torch" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == f"{tmp_path / 'list.txt'} is no file of PyTorch weights. False\n"
 
 
 class Harmful:
@@ -189,9 +218,10 @@ def test_real_portraits_are_where_they_were_annotated(real, shared) -> None:
         assert np.abs(best.points - known[name]).max() < 0.12 * eyes, name
 
 
-def test_resnet50_is_built_without_a_word() -> None:
+def test_resnet50_is_built_without_a_word(tmp_path) -> None:
     """facexlib asks torchvision for it in a way that warns; the user can do nothing about that."""
+    torch.save({"layer": torch.zeros(1)}, tmp_path / "other.pth")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         with pytest.raises(InputError, match="does not hold"):
-            FaceDetector("retinaface-resnet50", Path("missing.pth"), "cpu").load()
+            FaceDetector("retinaface-resnet50", tmp_path / "other.pth", "cpu").load()

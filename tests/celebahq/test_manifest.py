@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from pgtools.celebahq import manifest
 from pgtools.celebahq.manifest import (
-    Choice,
+    Keeping,
     Outcome,
     crop_name,
     manifest_path,
@@ -127,12 +127,12 @@ def test_an_attribute_cannot_take_a_column_of_the_manifests_own(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("choice", "rank", "reason"),
     [
-        (Choice(min_score=0.3), "4", "its score is below 0.3"),
-        (Choice(min_score=0.2), "4", "below the best K"),
-        (Choice(rank=False), "", "after the first K"),
+        (Keeping(min_score=0.3), "4", "its score is below 0.3"),
+        (Keeping(min_score=0.2), "4", "below the best K"),
+        (Keeping(rank=False), "", "after the first K"),
     ],
 )
-def test_the_reason_names_how_crops_were_chosen(tmp_path: Path, choice: Choice, rank: str, reason: str) -> None:
+def test_the_reason_names_how_crops_were_chosen(tmp_path: Path, choice: Keeping, rank: str, reason: str) -> None:
     row = lines(written(tmp_path, choice=choice))[4]
     assert (row["rank"], row["reason"]) == (rank, reason)
 

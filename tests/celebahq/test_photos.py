@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import pickle
 import struct
@@ -202,7 +203,7 @@ class TestStoredFile:
         assert plain == file
         assert plain.read() == file.read() == b"b/a.jpg"
         assert plain.state() == file.state() == [7, zipfile.ZipFile(path).getinfo("b/a.jpg").CRC]
-        with pytest.raises(InputError, match=r"a\.zip has no member d\.jpg"):
+        with pytest.raises(InputError, match=r"a\.zip:d\.jpg: is not in the ZIP"):
             StoredFile(path, "d.jpg").read()
         assert StoredFile(path, "d.jpg").state() == []
         path.unlink()
@@ -243,6 +244,52 @@ class TestStoredFile:
         zipped(tmp_path / "b.zip", "0.jpg", "a.jpg", packed=zipfile.ZIP_STORED).replace(path)
         assert [file.read() for file in find_photos(path).files.values()] == [b"0.jpg", b"a.jpg"]
 
+    def test_a_zip_that_is_packed_anew_gives_the_same_photos(self, tmp_path: Path) -> None:
+        """As between the listing and the reading of a long build: every photo of it was lost for good."""
+        path = zipped(tmp_path / "a.zip", *NAMES, "000003.jpg")
+        files = find_photos(path).files
+        before = {name: file.state() for name, file in files.items()}
+        travelled = pickle.loads(pickle.dumps(files))  # noqa: S301
+        zipped(tmp_path / "b.zip", "000003.jpg", *reversed(NAMES), packed=zipfile.ZIP_STORED).replace(path)
+        for given in (files, travelled):
+            assert {name: file.read() for name, file in given.items()} == {name: name.encode() for name in files}
+            assert {name: file.state() for name, file in given.items()} == before
+        path.write_bytes(zipped(tmp_path / "c.zip", *NAMES, "000003.jpg").read_bytes())  # the same inode
+        assert [file.read() for file in files.values()] == [name.encode() for name in files]
+
+    def test_a_zip_that_is_replaced_between_two_looks_at_it(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """What is open decides where its members stand, not what stood at its path a moment before or after."""
+        path = zipped(tmp_path / "a.zip", *NAMES)
+        (tmp_path / "again.zip").write_bytes(path.read_bytes())
+        file = find_photos(path).files[NAMES[0]]
+        stored._archive.cache_clear()
+        plain = os.open
+
+        def replaced_first(name: Path, *rest: int) -> int:
+            if name == path and (tmp_path / "b.zip").exists():
+                (tmp_path / "b.zip").replace(path)
+            return plain(name, *rest)
+
+        monkeypatch.setattr(os, "open", replaced_first)
+        zipped(tmp_path / "b.zip", *reversed(NAMES), packed=zipfile.ZIP_STORED)
+        assert file.read() == NAMES[0].encode()
+        archive = ZipArchive(path)
+        (tmp_path / "again.zip").replace(path)
+        first, _ = archive.entries[0]
+        assert first == NAMES[1]
+
+    @pytest.mark.parametrize("now", [b"", b"PK", None])
+    def test_a_zip_that_is_being_written_says_nothing_final(self, tmp_path: Path, now: bytes | None) -> None:
+        path = zipped(tmp_path / "a.zip", *NAMES)
+        file = find_photos(path).files[NAMES[1]]
+        path.write_bytes(zipped(tmp_path / "b.zip", NAMES[0]).read_bytes() if now is None else now)
+        with pytest.raises(OSError, match="its ZIP has changed since it was listed"):
+            file.read()
+        zipped(path, *reversed(NAMES))
+        assert file.read() == NAMES[1].encode()
+
     @pytest.mark.parametrize(
         ("offset", "format", "value", "message"),
         [
@@ -251,6 +298,7 @@ class TestStoredFile:
             (24, "<I", (512 << 20) + 1, "announces more than 512 MiB"),
             (16, "<I", 7, "is damaged \\(its checksum differs\\)"),
             (42, "<I", 3, "is damaged \\(no header\\)"),
+            (42, "<I", 9999, "is damaged \\(.*a.zip is cut short"),
         ],
     )
     def test_one_bad_member_is_a_fault_of_its_own(
@@ -275,6 +323,37 @@ class TestStoredFile:
         monkeypatch.setattr(os, "pread", fails)
         with pytest.raises(OSError, match="Input/output error"):
             files["a.jpg"].read()
+
+    @pytest.mark.parametrize("name", ["open", "fstat", "pread"])
+    @pytest.mark.parametrize("placed", [True, False])
+    def test_a_fault_of_the_disk_on_opening_a_zip_stays_one(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, placed: bool
+    ) -> None:
+        """zipfile makes "no zip file" of what it cannot read, and it was final."""
+        path = zipped(tmp_path / "a.zip", "a.jpg")
+        file = find_photos(path).files["a.jpg"] if placed else StoredFile(path, "a.jpg")
+        stored._archive.cache_clear()
+
+        def fails(*_: object) -> int:
+            raise OSError(errno.ESTALE, "Stale file handle")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(os, name, fails)
+            with pytest.raises(OSError, match="Stale file handle"):
+                file.read()
+        assert file.read() == b"a.jpg"
+
+    def test_a_damaged_directory_is_damage(self, tmp_path: Path) -> None:
+        path = zipped(tmp_path / "a.zip", "a.jpg")
+        data = path.read_bytes()
+        start = data.index(b"PK\1\2")
+        for damaged in (b"", data[:-30], data[:start] + b"PKxx" + data[start + 4 :]):
+            path.write_bytes(damaged)
+            with pytest.raises(InputError, match=r"a\.zip is not a readable ZIP"):
+                find_photos(path)
+            with pytest.raises(InputError) as caught:
+                StoredFile(path, "a.jpg").read()
+            assert caught.value.message.startswith(f"{path}:a.jpg: cannot be read ({path} is not a readable ZIP")
 
     def test_what_is_no_regular_file_is_not_waited_for(self, tmp_path: Path) -> None:
         os.mkfifo(tmp_path / "a.jpg")
@@ -304,6 +383,16 @@ class TestSelect:
         listed = tmp_path / "list.txt"
         listed.write_bytes("\ufeff8.jpg\r\n\r\n# a comment\r\n  2.jpg  \r\n#1.jpg\r\n2.jpg".encode())
         assert chosen(ten, listed=listed) == ["#1.jpg", "2.jpg", "8.jpg"]
+
+    def test_names_with_blanks_and_line_ends_of_other_scripts(self, tmp_path: Path) -> None:
+        names = [" a.jpg", "a.jpg", "b.jpg", "c\u2028d.jpg", "e\x85f\x0cg.jpg"]
+        photos = find_photos(fill(tmp_path / "blanks", *names))
+        listed = tmp_path / "list.txt"
+        for wanted in ([" a.jpg"], ["a.jpg"], ["b.jpg", "c\u2028d.jpg"], ["e\x85f\x0cg.jpg"]):
+            listed.write_bytes("".join(f"{name}\r\n" for name in wanted).encode())
+            assert chosen(photos, listed=listed) == wanted
+        listed.write_text("\t b.jpg \n")
+        assert chosen(photos, listed=listed) == ["b.jpg"]
 
     def test_together_indices_count_all_photos_and_the_limit_comes_last(self, ten: PhotoSet, tmp_path: Path) -> None:
         listed = tmp_path / "list.txt"

@@ -78,10 +78,10 @@ def test_a_face_beyond_the_limits_is_left_out_and_the_others_are_not() -> None:
 def test_without_a_face_or_a_detector_the_photo_says_why() -> None:
     with pytest.raises(InputError, match="No face was found"):
         process(astronaut(), None, Steps(64, detector=Detector()))
-    with pytest.raises(InputError, match="not in the annotation"):
+    with pytest.raises(InputError, match="has no landmarks"):
         process(astronaut(), None, Steps(64))
     (outside,) = process(astronaut(), ASTRONAUT_POINTS + 5000, Steps(64))
-    assert outside.reason == "The crop square lies outside the photo"
+    assert outside.reason == "the crop square lies outside the photo"
 
 
 def test_networks_see_photos_together_and_give_what_they_give_alone(superres, monkeypatch) -> None:
@@ -100,7 +100,7 @@ def test_networks_see_photos_together_and_give_what_they_give_alone(superres, mo
         (alone,) = process(one, ASTRONAUT_POINTS / 4, steps)
         np.testing.assert_array_equal(passage.crops[0].image, alone.image)
         assert "superres" in passage.crops[0].steps
-        assert set(passage.seconds) == {"find faces", "crop", "enlarge", "score"}
+        assert set(passage.seconds) == {"crop", "enlarge", "score"}
 
 
 def test_the_steps_are_those_that_were_taken(superres, tmp_path) -> None:

@@ -8,13 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pgtools.celebahq.manifest import Choice
+from pgtools.celebahq.manifest import Keeping
 from pgtools.celebahq.ranking import BestCrops, kept_of
 
 # Few different scores, so that there are ties; up to three faces a photo, None for a face without a crop.
 photos = st.lists(st.lists(st.sampled_from([None, 0.1, 0.2, 0.3, 0.4]), max_size=3), min_size=1, max_size=12)
 choices = st.builds(
-    Choice, keep=st.sampled_from([None, 1, 3, 7]), min_score=st.sampled_from([None, 0.2, 0.25, 0.9]), rank=st.just(True)
+    Keeping,
+    keep=st.sampled_from([None, 1, 3, 7]),
+    min_score=st.sampled_from([None, 0.2, 0.25, 0.9]),
+    rank=st.just(True),
 )
 
 
@@ -29,7 +32,7 @@ def outcomes_of(scores: list[list[float | None]]) -> dict[str, dict]:
 
 
 @given(photos, choices, st.randoms(use_true_random=False))
-def test_the_disk_ends_with_the_crops_that_are_kept(scores, choice: Choice, order: random.Random) -> None:
+def test_the_disk_ends_with_the_crops_that_are_kept(scores, choice: Keeping, order: random.Random) -> None:
     """Whatever order the photos come in: what is deleted on the way is what the sorting of all leaves out."""
     outcomes = outcomes_of(scores)
     places = {name: place for place, name in enumerate(outcomes)}
@@ -56,4 +59,4 @@ def test_the_disk_ends_with_the_crops_that_are_kept(scores, choice: Choice, orde
 @pytest.mark.parametrize("missing", [None, {"reason": "no face"}, {"faces": []}])
 def test_a_photo_without_crops_takes_no_place(missing) -> None:
     outcomes = {"a.jpg": missing} if missing else {}
-    assert kept_of(outcomes, {"a.jpg": 0}, Choice(keep=3)) == {}
+    assert kept_of(outcomes, {"a.jpg": 0}, Keeping(keep=3)) == {}

@@ -15,6 +15,7 @@ from pgtools.errors import InputError
 from pgtools.imaging.photo import read_photo
 from tests.pictures import ASTRONAUT_POINTS, astronaut, photo_like
 
+GRAPHICS = ("stripes1", "stripes2", "stripes3", "checks1", "checks3", "halves", "lines")
 UPRIGHT = np.array([[-0.25, -0.125], [0.25, -0.125], [0, 0.1], [-0.2, 0.375], [0.2, 0.375]])
 # Levels: the mean and the most. Measured worst over the sweep: exact 0.005 and 1, with padding 0.003 and 1; fast 0.26
 # and 3, with padding the same.
@@ -30,10 +31,29 @@ def picture(kind: str, height: int, width: int, seed: int) -> np.ndarray:
         return rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
     if kind == "white":
         return np.full((height, width, 3), 255, np.uint8)
+    if kind in GRAPHICS:
+        return graphic(kind, height, width)
     dots = np.zeros((height, width, 3), np.uint8)  # the smallest detail there is, far apart, and a thin line
     dots[::11, ::13] = 255
     dots[:, width // 2] = 255
     return dots
+
+
+def graphic(kind: str, height: int, width: int) -> np.ndarray:
+    """Pictures of few colours, whose blur lies at a half nearly everywhere or whose median lies between two colours."""
+    rows, columns = np.indices((height, width))
+    image = np.zeros((height, width, 3), np.uint8)
+    if kind.startswith("stripes"):
+        image[(rows + columns) // int(kind[-1]) % 2 > 0] = 255
+    elif kind.startswith("checks"):
+        image[(rows // int(kind[-1]) + columns // int(kind[-1])) % 2 > 0] = 255
+    elif kind == "halves":
+        image[:] = 40
+        image[:, width // 2 :] = (201, 90, 240)
+    else:
+        image[:, :: max(3, width // 9)] = 255
+        image[:: max(3, height // 9)] = (255, 40, 0)
+    return image
 
 
 def face(centre: tuple[float, float], side: float, turn: float) -> np.ndarray:
@@ -120,6 +140,35 @@ def test_engines_agree_beyond_the_border(engine: str, kind: str, size, centre, s
     assert is_padded
     assert mean <= PADDED_BOUNDS[engine][0]
     assert most <= PADDED_BOUNDS[engine][1]
+
+
+@pytest.mark.parametrize("engine", ["exact", "fast"])
+@pytest.mark.parametrize("kind", [*GRAPHICS, "photo", "dots"])
+@pytest.mark.parametrize(
+    ("size", "side", "turn"),
+    [
+        ((60, 70), 500, 0.2),  # a square far larger than the photo: nearly all of the crop is padding
+        ((40, 21), 900, 1.0),  # and of a photo narrower than the blur
+        ((90, 100), 400, 0.3),
+        ((300, 200), 250, 0.4),  # the border only
+        ((80, 60), 70, 1.3),  # enlarged 4 times
+    ],
+)
+def test_small_photos_of_few_colours(engine: str, kind: str, size, side: float, turn: float) -> None:
+    """Ties and beats: a blur of stripes is 127.5 all over, and lines one reduced pixel apart must not beat with it."""
+    height, width = size
+    check(picture(kind, height, width, seed=1), face((width / 2, height / 2), side, turn), 256, engine)
+
+
+@pytest.mark.parametrize("engine", ["exact", "fast"])
+@pytest.mark.parametrize(
+    ("kind", "size", "side", "turn"),
+    [("lines", (80, 60), 1350, 1.26), ("stripes3", (45, 517), 900, 5.9), ("checks1", (70, 60), 500, 0.2)],
+)
+def test_small_photos_at_a_larger_resolution(engine: str, kind: str, size, side: float, turn: float) -> None:
+    """There the fast blur is reduced."""
+    height, width = size
+    check(picture(kind, height, width, seed=1), face((width / 2, height / 2), side, turn), 512, engine)
 
 
 @pytest.mark.parametrize("warps_exactly", [True, False])

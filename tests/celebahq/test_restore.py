@@ -150,8 +150,8 @@ def test_a_network_that_cannot_be_computed_here_says_nothing_final_of_a_photo(fa
     points = read_landmarks(photo.annotation)[name]
     task = Task(name, photo.files[name], points)
     for fault, reason, hint in (
-        (hungry, "The memory of cpu does not suffice for the network (58×60 pixels at once)", "--device cpu"),
-        (overflowing, "The network's output holds values that are no numbers", "--precision float32"),
+        (hungry, "the memory of cpu does not suffice for the network (58×60 pixels at once)", "--device cpu"),
+        (overflowing, "the network's output holds values that are no numbers", "--precision float32"),
     ):
         network = ImageNetwork(Path(networks["restore"]), device="cpu")
         object.__setattr__(network.load(), "run", fault)
@@ -169,8 +169,8 @@ def test_without_enough_memory_a_build_can_go_on_later(faces, networks, tmp_path
     with monkeypatch.context() as patch, pytest.raises(InputError, match="None of the 2 photos") as caught:
         patch.setattr("pgtools.restoration.engine._computed", lambda *_: False)
         build(folder, [tmp_path / "a.lmdb"], settings(**networks))
-    told = "The memory of cpu does not suffice for the network. Pass --device cpu, or name a smaller network"
-    assert f"{told}': 2" in caught.value.message.replace('"', "'"), "one reason, whatever the sizes"
+    told = "the memory of cpu does not suffice for the network. Pass --device cpu, or name a smaller network"
+    assert f"{told} (2)" in caught.value.message, "one reason, whatever the sizes"
     result = build(folder, [tmp_path / "a.lmdb"], settings(**networks))
     assert (result.kept, result.resumed) == (2, 0)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from pgtools.celebahq.build import build
-from pgtools.celebahq.job import papers_of, work_folder
+from pgtools.celebahq.places import papers_of, work_folder
 from pgtools.celebahq.settings import BuildSettings
 from pgtools.demo.faces import write_faces
 from tests.celebahq.test_build import bytes_of

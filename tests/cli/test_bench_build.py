@@ -9,13 +9,14 @@ import pytest
 from tests.restoration.networks import tiny_compact
 
 pytestmark = pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
-QUICK = ("--count", 2, "--resolution", 16, "--repeats", 1, "--device", "cpu")
+QUICK = ("--count", 2, "--resolution", 16, "--repeats", 1)
+NETWORKS = ("--networks", "--device", "cpu")
 
 
 def test_drawn_faces_as_json(pgtools, tmp_path) -> None:
     network = tiny_compact(tmp_path / "net.safetensors", 4)
     folder = tmp_path / "disk"
-    done = pgtools("bench", "build", *QUICK, "--networks", "--network", network, "--folder", folder, "--json")
+    done = pgtools("bench", "build", *QUICK, *NETWORKS, "--network", network, "--folder", folder, "--json")
     assert done.code == 0, done.err
     found = json.loads(done.out)
     assert found["protocol"]["images"] == "drawn faces"
@@ -34,13 +35,30 @@ def test_photos_of_a_folder_as_a_table(pgtools, tmp_path) -> None:
         assert text in done.out, text
 
 
+def test_fewer_photos_than_asked_for_are_told(pgtools, tmp_path) -> None:
+    assert pgtools("demo", "faces", tmp_path / "faces", "--count", 2).code == 0
+    done = pgtools("bench", "build", "--photos", tmp_path / "faces", *QUICK, "--count", 5)
+    assert done.code == 0, done.err
+    assert "faces has 2 photos with landmarks, so a round has 2, not 5." in done.err
+    assert "has 2 photos" not in pgtools("bench", "build", "--photos", tmp_path / "faces", *QUICK).err
+
+
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
         (("--resolution", "100"), 2, "--resolution is 100; expected a power of two"),
         (("--resolution", "2048"), 2, "--resolution is 2048"),
-        (("--networks", "--network", "nonsense"), 2, "'nonsense' is no network"),
-        (("--networks", "--network", "pgtools-dejpeg"), 2, "does not enlarge"),
+        ((*NETWORKS, "--network", "nonsense"), 2, "'nonsense' is no network"),
+        ((*NETWORKS, "--network", "pgtools-dejpeg"), 2, "does not enlarge"),
+        (
+            (*NETWORKS, "--precision", "foo"),
+            2,
+            "Invalid value for '--precision': 'foo' is not one of 'auto', 'float32'",
+        ),
+        (("--network", "pgtools-sr4"), 2, "--network is about a network, and none takes part."),
+        (("--batch", "1"), 2, "--batch is about a network"),
+        (("--precision", "float32"), 2, "--precision is about a network"),
+        (("--device", "cpu"), 2, "--device is about a network"),
         (("--photos", "nowhere"), 1, "nowhere is missing"),
     ],
 )

@@ -17,7 +17,16 @@ from PIL import Image, features
 
 from pgtools.errors import InputError
 from pgtools.imaging import photo
-from pgtools.imaging.photo import LOSSY, SUFFIXES, decode, photos_in, read_photo, read_regular, size_of
+from pgtools.imaging.photo import (
+    LOSSY,
+    SUFFIXES,
+    MissingReaderError,
+    decode,
+    photos_in,
+    read_photo,
+    read_regular,
+    size_of,
+)
 from tests.pictures import astronaut
 
 FACE = astronaut()[60:140, 180:268]
@@ -159,9 +168,12 @@ def test_a_kind_that_this_installation_lacks_is_named_with_what_to_install(
     lacking = {name: ("pgtools.nowhere", *rest) for name, (_, *rest) in photo.OPTIONAL.items()}
     monkeypatch.setattr(photo, "OPTIONAL", lacking)
     data = struct.pack(">I", 24) + b"ftyp" + brand + b"\0\0\0\0mif1" + brand + bytes(100)
-    with pytest.raises(InputError, match=f"x: is {kind}, which is not read here") as caught:
+    with pytest.raises(MissingReaderError, match=f"x: is {kind}, which is not read here") as caught:
         decode(data, where="x")
     assert hint in caught.value.message
+    with pytest.raises(InputError) as damaged:
+        decode(b"BM" + bytes(9), where="x")
+    assert not isinstance(damaged.value, MissingReaderError)  # nothing that is installed will read it
 
 
 def test_the_bytes_and_not_the_suffix_decide(tmp_path: Path) -> None:

@@ -4,31 +4,43 @@ from __future__ import annotations
 
 import base64
 import io
+import itertools
 import re
 import xml.etree.ElementTree as ElementTree
 
 import matplotlib as mpl
 import numpy as np
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
 from pgtools.errors import InputError
-from pgtools.report.build_figures import _draw_histogram, histogram, quality_figure
+from pgtools.report.build_figures import (
+    _draw_histogram,
+    _mark_quantiles,
+    _name_between,
+    histogram,
+    moved_apart,
+    quality_figure,
+)
 from pgtools.report.build_pictures import SIDE, marked
-from pgtools.report.build_rows import gather
+from pgtools.report.build_rows import Cut, gather
 from pgtools.report.figures import COLOURS
 from pgtools.report.pictures import CROP, picture
-from tests.report.build_drawn import crop_of, drawn_rows
+from tests.report.build_drawn import crop_of, drawn_rows, row
 
 CROPS = gather(drawn_rows())
+CUT = Cut(0.61, is_asked=False)
 
 
 def test_the_element_is_fit_for_html_and_has_the_pages_colours() -> None:
-    svg = histogram("scores", CROPS, cut=0.61)
+    svg = histogram("scores", CROPS, cut=CUT)
     assert ElementTree.fromstring(svg).tag == "svg"  # noqa: S314
     assert re.findall(r"#[0-9a-f]{6}\b", svg) == []
-    assert all(f"var(--{name})" in svg for name in ("series-0", "level-0", "series-1", "ink"))
+    assert all(f"var(--{name})" in svg for name in ("series-0", "level-0", "series-1", "muted"))
     assert "var(--series-1)" not in histogram("scores", CROPS, cut=None)
     ids = re.findall(r'\bid="([^"]*)"', svg)
     assert len(ids) == len(set(ids))
@@ -37,11 +49,11 @@ def test_the_element_is_fit_for_html_and_has_the_pages_colours() -> None:
 
 
 def test_the_same_scores_give_the_same_bytes_whatever_matplotlibrc_says() -> None:
-    svg, png = histogram("scores", CROPS, cut=0.61), quality_figure(drawn_rows(), crop_of, {"keep": 30})
+    svg, png = histogram("scores", CROPS, cut=CUT), quality_figure(drawn_rows(), crop_of, {"keep": 30})
     with mpl.rc_context({"font.size": 40, "svg.fonttype": "path", "axes.facecolor": "red", "savefig.dpi": 20}):
-        assert histogram("scores", CROPS, cut=0.61) == svg
+        assert histogram("scores", CROPS, cut=CUT) == svg
         assert quality_figure(drawn_rows(), crop_of, {"keep": 30}) == png
-    assert histogram("scores", gather(drawn_rows(kept=29)), cut=0.61) != svg
+    assert histogram("scores", gather(drawn_rows(kept=29)), cut=CUT) != svg
     assert b"Software" not in png  # another matplotlib is no reason for other bytes
 
 
@@ -55,12 +67,64 @@ def test_the_bars_add_up_to_all_crops() -> None:
     assert heights == {"series-0": 30, "level-0": 10}
 
 
+def test_a_cut_below_all_scores_is_seen() -> None:
+    axes = Figure().subplots()
+    _draw_histogram(axes, CROPS, cut=Cut(0.1, is_asked=True), colours=COLOURS)
+    assert axes.get_xlim()[0] <= 0.1
+
+
+@pytest.mark.parametrize(
+    "scores", [[0.759, 0.769, 0.769, 0.771, 0.794], [0.5, 0.5, 0.5], [0.1, 0.9], np.linspace(0.4, 0.8, 32).tolist()]
+)
+def test_every_quantile_has_a_name_and_no_names_overlap(scores: list[float]) -> None:
+    """Five crops had "1 %50 %", and marks without a name that looked like dirt."""
+    crops = gather([row(f"{i}.jpg", score, index=i) for i, score in enumerate(scores)])
+    figure = Figure(figsize=(4.6, 2.55))
+    axes = figure.subplots(gridspec_kw={"left": 0.13, "right": 0.975})
+    _draw_histogram(axes, crops, cut=None, colours=COLOURS)
+    _mark_quantiles(axes, crops)
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    boxes = sorted((text.get_window_extent(renderer).extents.tolist() for text in axes.texts), key=lambda box: box[0])
+    assert len(boxes) == len(axes.lines) == len(crops.quantiles())
+    assert all(left[2] < right[0] for left, right in itertools.pairwise(boxes))
+    assert figure.bbox.x0 <= boxes[0][0]
+    assert boxes[-1][2] <= figure.bbox.x1
+
+
+@example([0.2, 0.2, 0.21, 0.9])
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=7).map(sorted))
+def test_places_move_apart_and_no_further_than_needed(places: list[float]) -> None:
+    moved = moved_apart(places, 0.1)
+    assert min(moved) >= 0
+    assert max(moved) <= 1 + 1e-9
+    assert all(b - a >= 0.1 - 1e-9 for a, b in itertools.pairwise(moved))
+    if all(b - a >= 0.1 for a, b in itertools.pairwise(places)):
+        np.testing.assert_allclose(moved, places, atol=1e-9)
+
+
+def test_places_that_crowd_share_the_way() -> None:
+    np.testing.assert_allclose(moved_apart([0.5, 0.5, 0.5], 0.1), [0.4, 0.5, 0.6])
+    np.testing.assert_allclose(moved_apart([0.0, 0.0, 0.9], 0.1), [0.0, 0.1, 0.9])
+
+
+@pytest.mark.parametrize("shares", [[0.03, 0.2, 0.5, 0.9], [0.01, 0.99], [0.5], np.linspace(0, 1, 7).tolist()])
+def test_no_line_to_a_crop_passes_through_the_name_of_the_axis(shares: list[float]) -> None:
+    figure = Figure(figsize=(10, 3))
+    axes = figure.add_axes((0.06, 0.3, 0.9, 0.6))
+    axes.set_xlabel("quality score", fontsize=8)
+    _name_between(axes, shares)  # of an axis from 0 to 1
+    figure.draw(renderer := FigureCanvasAgg(figure).get_renderer())
+    low, _, high, _ = axes.xaxis.label.get_window_extent(renderer).extents
+    x = axes.transData.transform([(share, 0) for share in shares])[:, 0]
+    assert not ((x > low - 2) & (x < high + 2)).any()
+
+
 def test_the_picture_holds_the_crops_from_the_store() -> None:
     seen: list[int] = []
     png = quality_figure(drawn_rows(), lambda index: seen.append(index) or crop_of(index), {"keep": 30})
     assert seen == [29, 26, 22, 15, 7, 3, 0, *range(8), *range(29, 21, -1)]
     picture = np.asarray(Image.open(io.BytesIO(png)).convert("RGB"))
-    assert picture.shape[1] == 1500
+    assert picture.shape[1] == 1200
     found = {tuple(colour) for colour in picture.reshape(-1, 3)[::7].tolist()}
     assert {(index, 100, 100) for index in seen} <= found
 

@@ -8,10 +8,11 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pytest
 
 from pgtools.errors import InputError
 from pgtools.report.build_content import compose_build
-from pgtools.report.build_page import BuildPage, render_build
+from pgtools.report.build_page import BuildPage, Count, render_build
 from pgtools.report.pictures import CROP, picture
 from pgtools.runtime.build_format import BuildRecord, Network, StepTime
 from tests.report.build_drawn import DEFAULTS, crop_of, drawn_record, drawn_rows, photo_of, row
@@ -145,10 +146,43 @@ def test_crops_without_scores_have_a_page() -> None:
     rows = [{**line, "score": None} for line in drawn_rows()]
     page = composed(rows)
     assert page.scores is None
+    assert "evenly spread over the store." in " ".join(Reader(render_build(page)).text.split())
     assert page.best == page.worst == page.quantiles == []
     assert [after.caption for _, after in page.pairs][:2] == ["000.jpg", "003.jpg"]
-    assert page.notes == ["Crops were not scored: there is no histogram."]
+    assert page.notes == ["The crops in the manifest have no scores: there is no histogram."]
     assert "svg" not in {tag for tag, _ in Reader(render_build(page)).elements}
+
+
+@pytest.mark.parametrize("settings", [{"rank": "none"}, {"deltas": "deltas", "nearest": True}])
+def test_no_scores_are_no_fault_where_none_were_asked_for(settings: dict[str, Any]) -> None:
+    page = composed([{**line, "score": None} for line in drawn_rows()], drawn_record(settings=settings))
+    assert page.notes == []
+    assert page.counts[-1] == Count("Quality scores", "none")
+    assert "What is missing" not in render_build(page)
+
+
+def test_a_score_that_the_user_named_is_called_so() -> None:
+    page = composed(record=drawn_record(settings={"min_score": 0.05}))
+    assert page.scores is not None
+    assert [key.label for key in page.scores.keys] == ["in the store", "not kept", "--min-score, 0.050"]
+
+
+def test_settings_that_took_no_part_are_not_told_and_not_repeated() -> None:
+    usual = {"resolution": 1024, "restore": "pgtools-dejpeg", "rank": "spectrum", "deltas": None, "nearest": False}
+    record = drawn_record(settings={"resolution": 1024, "deltas": "d", "nearest": False})
+    page = compose_build(record, drawn_rows(), crop_of, photo_of, usual)
+    assert [(row.name, row.value, row.usual) for row in page.differing] == [("deltas", "d", "—")]
+    assert [(row.name, row.value) for row in page.settings] == [("resolution", "1024"), ("nearest", "off")]
+    assert page.commands[0][5:] == ["--deltas d"]
+
+
+def test_images_that_are_not_the_authors_own_are_counted() -> None:
+    page = composed(record=drawn_record(inexact={"the delta does not fit": 2, "no delta": 3}))
+    assert page.counts[1:4] == [
+        Count("Nearest images, not the authors' own", "5"),
+        Count("no delta", "3", level=1),
+        Count("the delta does not fit", "2", level=1),
+    ]
 
 
 def test_a_resumed_build_says_so_and_counts_its_own_photos() -> None:

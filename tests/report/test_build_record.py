@@ -62,6 +62,19 @@ def test_what_is_damaged_is_left_out_and_told(tmp_path: Path, name: str, value: 
     assert notes == [f"hq-build.json does not tell {name}."]
 
 
+def test_records_tell_of_inexact_images_and_older_ones_need_not(tmp_path: Path) -> None:
+    path, why = tmp_path / "hq-build.json", {"the delta does not fit": 2}
+    drawn_record(inexact=why).write(path)
+    record, notes = read_record(path)
+    assert (record.inexact, notes) == (why, [])
+    older = drawn_record().as_dict()
+    del older["inexact"]
+    for value, noted in ((older, []), ({**older, "inexact": {"x": -1}}, ["hq-build.json does not tell inexact."])):
+        path.write_text(json.dumps(value))
+        record, notes = read_record(path)
+        assert (record.inexact, notes) == ({}, noted)
+
+
 def test_a_record_of_nothing_tells_all_that_is_missing(tmp_path: Path) -> None:
     path = tmp_path / "b.json"
     path.write_text(json.dumps({"format": "pgtools-build", "version": 1}))

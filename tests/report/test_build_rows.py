@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pgtools.report.build_rows import QUANTILES, bin_edges, cut_of, gather
+from pgtools.report.build_rows import QUANTILES, Cut, bin_edges, cut_of, gather
 from tests.report.build_drawn import drawn_rows, row
 
 
@@ -68,13 +68,19 @@ def test_crops_without_scores_are_spread_over_the_store() -> None:
 
 def test_the_cut_is_where_the_score_decides() -> None:
     crops = gather(drawn_rows(kept=3, dropped=2))
-    assert cut_of(crops, {"keep": 3}) == pytest.approx(0.88)
-    assert cut_of(crops, {"keep": 3, "min_score": 0.1}) == pytest.approx(0.88)
-    assert cut_of(crops, {"keep": None, "min_score": 0.875}) == 0.875
+    least = Cut(pytest.approx(0.88), is_asked=False)
+    assert cut_of(crops, {"keep": 3}) == least
+    assert cut_of(crops, {"keep": 3, "min_score": 0.1}) == least
+    assert cut_of(crops, {"keep": None, "min_score": 0.875}) == Cut(0.875, is_asked=True)
     assert cut_of(crops, {"keep": 3, "rank": "none"}) is None
     assert cut_of(gather(drawn_rows(kept=3, dropped=0)), {"keep": 9}) is None
     mixed = gather([row("a.jpg", 0.1, index=0), row("b.jpg", 0.9, reason="after the first K")])
     assert cut_of(mixed, {"keep": 1}) is None
+
+
+def test_a_cut_is_called_what_it_is() -> None:
+    assert Cut(0.05, is_asked=True).label == "--min-score, 0.050"
+    assert Cut(0.116, is_asked=False).label == "least score kept, 0.116"
 
 
 @example([0.35, 0.42])  # whose first edge, 70 * 0.005, would lie above the first score

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from pathlib import Path
 
@@ -35,3 +36,40 @@ def test_a_file_that_became_shorter_is_no_endless_loop(sliced: SlicedFile) -> No
 def test_what_the_file_does_not_have_is_refused(sliced: SlicedFile, offset: int, size: int) -> None:
     with pytest.raises(InputError, match="is cut short"):
         sliced.read(offset, size)
+
+
+def test_a_stream_is_what_an_open_file_is(sliced: SlicedFile) -> None:
+    for buffer in (16, 1000):
+        with sliced.path.open("rb") as plain, io.BufferedReader(sliced.stream(), buffer) as file:
+            for offset, whence, size in [(0, 0, 5), (-20, 2, 9), (3, 1, -1), (300, 0, 4), (0, 2, 1), (100, 0, 100)]:
+                assert file.seek(offset, whence) == plain.seek(offset, whence)
+                assert file.read(size) == plain.read(size), (offset, whence, size)
+            with pytest.raises(OSError, match="Invalid argument"):
+                file.seek(-257, os.SEEK_END)
+
+
+def test_streams_have_positions_of_their_own_and_leave_the_file_open(sliced: SlicedFile) -> None:
+    first, second = sliced.stream(), sliced.stream()
+    assert first.read(3) == b"\0\1\2"
+    assert second.read(3) == b"\0\1\2"
+    first.close()
+    assert second.read(2) == b"\3\4"
+
+
+def test_a_fault_of_the_disk_is_the_cause_and_is_remembered(
+    sliced: SlicedFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fault = OSError(5, "Input/output error")
+
+    def fails(*_: object) -> bytes:
+        raise fault
+
+    stream = sliced.stream()
+    monkeypatch.setattr(os, "pread", fails)
+    with pytest.raises(OSError, match="Input/output error"):
+        stream.read(1)
+    assert stream.fault is fault
+    monkeypatch.setattr(os, "open", fails)
+    with pytest.raises(InputError, match="x: cannot be read") as caught:
+        SlicedFile(sliced.path)
+    assert caught.value.__cause__ is fault

@@ -303,3 +303,30 @@ def test_without_dask_the_extra_is_named(missing: str, monkeypatch: pytest.Monke
     with pytest.raises(PgtoolsError, match="not installed") as caught:
         cluster_size("tcp://127.0.0.1:8786")
     assert caught.value.hint == "pip install 'pgtools[dask]'"
+
+
+def killed(item: int) -> int:
+    os.kill(os.getpid(), signal.SIGKILL)
+    return item
+
+
+def test_a_process_that_is_killed_is_told_in_a_line() -> None:
+    with pytest.raises(ComputeError, match="A worker process was killed") as caught:
+        list(map_unordered(killed, range(4), workers=2))
+    assert "--workers" in caught.value.hint
+
+
+hoard: list[bytearray] = []
+
+
+def grow(item: int) -> int:
+    if item:
+        time.sleep(1.1)  # joblib looks at a worker's memory once a second
+        hoard.append(bytearray(os.urandom(1 << 20) * 450))
+    return item
+
+
+def test_a_process_that_grew_is_replaced_without_a_word_and_the_work_goes_on() -> None:
+    """Under warnings as errors, joblib's own warning once ended the thread that hands out the work: a hang."""
+    pytest.importorskip("psutil")
+    assert sorted(map_unordered(grow, [0, 0, *range(1, 5)], workers=2)) == [0, 0, 1, 2, 3, 4]

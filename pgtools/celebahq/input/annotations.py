@@ -29,20 +29,55 @@ POINTS = ("lefteye", "righteye", "nose", "leftmouth", "rightmouth")
 COLUMNS = tuple(f"{point}_{axis}" for point in POINTS for axis in "xy")
 # What the column or the key with a photo's name is called: by Kaggle, in our own manifest, by others.
 NAMES = ("image_id", "file", "name")
+# The column of a manifest that says where points are from. What the detector found, it found in the photo as it is
+# looked at.
+SOURCE, FOUND = "landmarks_source", "facexlib"
 # No photo reaches this far; a larger number is damage.
 FARTHEST = 1e6
 
-Entries = Iterator[tuple[str, str, NDArray[np.float64]]]
+Points = NDArray[np.float64]
+# Where it stands, the photo's name, its points, whether these are of the upright photo.
+Entries = Iterator[tuple[str, str, Points, bool]]
 Value = TypeVar("Value")
 
 
-def read_landmarks(file: StoredFile) -> dict[str, NDArray[np.float64]]:
-    """Return name → float64 (5, 2) points of a table: eyes, nose, mouth corners, left in the picture first.
+@dataclass(frozen=True, eq=False)
+class Landmarks(Mapping[str, Points]):
+    """Name → float64 (5, 2) points: eyes, nose, mouth corners, left in the picture first.
+
+    Attributes:
+        points: these.
+        upright: names whose points are of the photo turned upright by its EXIF orientation; those of all others are of
+            the pixels as they are stored.
+    """
+
+    points: Mapping[str, Points] = field(default_factory=dict)
+    upright: frozenset[str] = frozenset()
+
+    def of(self, names: Iterable[str]) -> Landmarks:
+        """Return those of photos, under the photos' names; see `match`."""
+        lines = match(names, {line: line for line in self.points})
+        upright = frozenset(name for name, line in lines.items() if line in self.upright)
+        return Landmarks({name: self.points[line] for name, line in lines.items()}, upright)
+
+    def __getitem__(self, name: str) -> Points:
+        return self.points[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.points)
+
+    def __len__(self) -> int:
+        return len(self.points)
+
+
+def read_landmarks(file: StoredFile) -> Landmarks:
+    """Return the points that a table names, by the names in it.
 
     The name's end decides how it is read:
 
     - `.csv`: a header with `image_id`, `file` or `name` and `lefteye_x`, `lefteye_y`, … `rightmouth_y`: Kaggle's
-      edition, and the manifest of a build, of which photos without points and further faces of a photo are left out;
+      edition, and the manifest of a build, of which photos without points and further faces of a photo are left out,
+      and the points that facexlib found are of the upright photo;
     - `.json`: `{name: points, …}` or `[{"file": name, "landmarks": points}, …]`, points as ten numbers or five pairs;
     - any other: CelebA's text: the number of photos, the names of the columns, then a name and ten numbers a line.
 
@@ -59,12 +94,15 @@ def read_landmarks(file: StoredFile) -> dict[str, NDArray[np.float64]]:
         entries = _of_json(text, where)
     else:
         entries = _of_csv(text, where) if suffix == "csv" else _of_text(text, where)
-    points: dict[str, NDArray[np.float64]] = {}
-    for place, name, found in entries:
+    points: dict[str, Points] = {}
+    turned: set[str] = set()
+    for place, name, found, upright in entries:
         if name in points:
             raise InputError(f"{where}: {place} names {name[:80]!r} a second time.", hint="Keep one of the two.")
         points[name] = found
-    return points
+        if upright:
+            turned.add(name)
+    return Landmarks(points, frozenset(turned))
 
 
 def match(names: Iterable[str], known: Mapping[str, Value]) -> dict[str, Value]:
@@ -147,12 +185,12 @@ def _of_text(text: str, where: str) -> Entries:
     lines = text.split("\n")
     counted = COUNT.fullmatch(lines[0])
     if counted is None:
-        raise InputError(f"{where}: line 1 is {lines[0][:40]!r}; expected the number of photos.")
+        raise InputError(f"{where}: line 1 is {lines[0].strip()[:40]!r}; expected the number of photos.")
     found = 0
     for number, line in enumerate(lines[2:], start=3):
         if line.strip():
             words = line.strip().rsplit(None, len(COLUMNS))  # a name may hold spaces
-            yield f"line {number}", words[0], _points(words[1:], f"{where}: line {number}", line)
+            yield f"line {number}", words[0], _points(words[1:], f"{where}: line {number}", line), False
             found += 1
     if found != int(counted[1]):
         raise InputError(f"{where}: line 1 says {counted[1]} photos; {found} follow.", hint="Is it cut short?")
@@ -168,13 +206,14 @@ def _of_csv(text: str, where: str) -> Entries:
             f"{where}: line 1 is {','.join(header)[:80]!r}; expected the columns {NAMES[0]} (or {NAMES[1]}), "
             f"{COLUMNS[0]}, {COLUMNS[1]}, … {COLUMNS[-1]}."
         )
-    columns, face = [places[column] for column in COLUMNS], places.get("face")
+    columns, face, source = [places[column] for column in COLUMNS], places.get("face"), places.get(SOURCE)
     for number, row in rows:
         if len(row) != len(header):
             raise InputError(f"{where}: line {number} has {len(row)} cells; its header has {len(header)}.")
         words = [row[i] for i in columns]
         if any(words) and (face is None or row[face] in ("", "1")):
-            yield f"line {number}", row[name], _points(words, f"{where}: line {number}", ",".join(row))
+            points = _points(words, f"{where}: line {number}", ",".join(row))
+            yield f"line {number}", row[name], points, source is not None and row[source] == FOUND
 
 
 def _of_json(text: str, where: str) -> Entries:
@@ -192,7 +231,7 @@ def _of_json(text: str, where: str) -> Entries:
             raise InputError(
                 f'{where}: {place} is {str(one)[:80]!r}; expected {{"{NAMES[1]}": name, "landmarks": points}}.'
             )
-        yield place, name, _points(_flat(values), f"{where}: {place} ({name[:80]!r})", str(values))
+        yield place, name, _points(_flat(values), f"{where}: {place} ({name[:80]!r})", str(values)), False
 
 
 def _listed(entry: object) -> tuple[object, object]:
@@ -210,7 +249,7 @@ def _flat(values: object) -> list[object]:
     return values
 
 
-def _points(values: Sequence[object], where: str, found: str) -> NDArray[np.float64]:
+def _points(values: Sequence[object], where: str, found: str) -> Points:
     try:
         numbers = [float(value) for value in values if type(value) in (str, int, float)]  # type: ignore[arg-type]
     except (ValueError, OverflowError):

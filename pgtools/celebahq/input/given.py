@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Any
 
 from pgtools.celebahq.deltas import IMAGE_LIST, Deltas, check_deltas
-from pgtools.celebahq.input.annotations import Annotations, match, read_annotations, read_landmarks
+from pgtools.celebahq.input.annotations import Annotations, Landmarks, read_annotations, read_landmarks
 from pgtools.celebahq.input.photos import PhotoSet, find_photos, select
 from pgtools.celebahq.input.stored import StoredFile
 from pgtools.celebahq.settings import LANDMARKS, BuildSettings
-from pgtools.errors import InputError
+from pgtools.errors import InputError, UsageError
 from pgtools.runtime.files import sha256_of
-
-Landmarks = Mapping[str, NDArray[np.float64]]
 
 
 @dataclass(frozen=True)
@@ -35,7 +31,8 @@ class Given:
         searched: whether the faces of the others are to be found.
         annotations: CelebA's attributes, identities and splits, as far as they are there.
         deltas: the authors' differences, if their own images are to be made.
-        missing: archives of them that are not there.
+        absent: photos of the authors' list that are not there.
+        missing: archives of the deltas that are not there.
     """
 
     photos: PhotoSet
@@ -45,6 +42,7 @@ class Given:
     searched: bool
     annotations: Annotations
     deltas: Deltas | None
+    absent: Sequence[str] = ()
     missing: Sequence[str] = ()
 
     @cached_property
@@ -53,9 +51,31 @@ class Given:
         return {name: place for place, name in enumerate(self.photos.names)}
 
     @cached_property
+    def known(self) -> int:
+        """How many photos come with landmarks."""
+        return sum(name in self.landmarks for name in self.photos.names)
+
+    @cached_property
     def unknown(self) -> int:
         """How many photos' faces must be found."""
-        return sum(name not in self.landmarks for name in self.photos.names) if self.searched else 0
+        return len(self.photos.names) - self.known if self.searched else 0
+
+    def states(self, detector: str | None) -> dict[str, list[Any]]:
+        """Return photo → what changes when its outcome would: its file, its delta, the detector that searches it.
+
+        Args:
+            detector: SHA-256 of the detector's weights, if there is one.
+        """
+        found: dict[str, list[Any]] = {name: [*file.state()] for name, file in self.photos.files.items()}
+        if self.searched:
+            for name in found.keys() - self.landmarks.keys():
+                found[name].append(detector)
+        if self.deltas is not None:
+            archives = {name: entry.archive for name, entry in self.deltas.entries.items()}
+            there = {one: StoredFile(self.deltas.folder / one).state() for one in set(archives.values())}
+            for name, state in found.items():
+                state += there[archives[name]]
+        return found
 
     def decisive(self) -> dict[str, str | None]:
         """What of it decides the outcome of a photo, by content."""
@@ -82,20 +102,28 @@ def open_input(root: Path, settings: BuildSettings) -> Given:
     photos = find_photos(root)
     deltas = Deltas(settings.deltas.absolute()) if settings.deltas else None
     missing = check_deltas(deltas.folder) if deltas else []
+    absent: list[str] = []
     if deltas is not None:
-        photos = _published(photos, deltas)
+        photos, absent = _published(photos, deltas)
     photos = select(photos, limit=settings.limit, indices=settings.indices, listed=settings.list)
     table = _table(photos, settings)
-    known: Landmarks = match(photos.names, read_landmarks(table)) if table else {}
+    known = read_landmarks(table).of(photos.names) if table else Landmarks()
     searched = settings.landmarks in ("auto", "facexlib") and deltas is None
     source = "celeba" if settings.landmarks in LANDMARKS else "file"
-    return Given(photos, known, source, table, searched, read_annotations(photos), deltas, missing)
+    given = Given(photos, known, source, table, searched, read_annotations(photos), deltas, absent, missing)
+    if not searched and not given.known:
+        raise InputError(
+            f"None of the {len(photos.names)} photos is in {table}.", hint="Is it the table of other photos?"
+        )
+    return given
 
 
 def _table(photos: PhotoSet, settings: BuildSettings) -> StoredFile | None:
     if settings.landmarks == "facexlib":
         return None
     if settings.landmarks not in LANDMARKS:
+        if not Path(settings.landmarks).is_file():
+            raise UsageError(f"--landmarks is {settings.landmarks!r}; expected {', '.join(LANDMARKS)}, or a file.")
         return StoredFile(Path(settings.landmarks))
     if photos.annotation is None and (settings.landmarks == "celeba" or settings.deltas):
         raise InputError(
@@ -105,8 +133,8 @@ def _table(photos: PhotoSet, settings: BuildSettings) -> StoredFile | None:
     return photos.annotation
 
 
-def _published(photos: PhotoSet, deltas: Deltas) -> PhotoSet:
-    """Return the photos that the authors chose, in the order of their numbers."""
+def _published(photos: PhotoSet, deltas: Deltas) -> tuple[PhotoSet, list[str]]:
+    """Return the photos that the authors chose, in the order of their numbers, and the names of those not there."""
     if photos.annotation is not None and "align" in str(photos.annotation):
         raise InputError(
             f"{photos.root} holds CelebA's aligned photos; the authors' images are of those in the wild.",
@@ -119,4 +147,4 @@ def _published(photos: PhotoSet, deltas: Deltas) -> PhotoSet:
             f"{photos.root} holds none of the {len(missing)} photos of the authors' image_list.txt, e.g. {missing[0]}.",
             hint="They are CelebA's photos in the wild (img_celeba).",
         )
-    return dataclasses.replace(photos, files=files)
+    return dataclasses.replace(photos, files=files), missing

@@ -95,7 +95,8 @@ def select(photos: PhotoSet, *, limit: int | None, indices: str | None, listed: 
         photos: all there are.
         limit: take so many at most.
         indices: positions among all photos, counted from 0 in the order of their names, e.g. "0-9,42".
-        listed: a text file of names, one a line; blank lines and lines that begin with # are left out.
+        listed: a text file of names, one a line; blank lines and lines that begin with # are left out, and blanks
+            around a name, unless a photo's name has them.
 
     Raises:
         UsageError: `limit` or `indices` is no such thing, or names a position that no photo has.
@@ -182,11 +183,12 @@ def _hint(root: Path) -> str:
 
 def _listed(listed: Path, photos: PhotoSet) -> set[str]:
     try:
-        lines = [line.strip() for line in listed.read_text("utf-8-sig").splitlines()]
+        lines = listed.read_text("utf-8-sig").split("\n")  # a name may hold what splitlines ends lines at
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{listed}: cannot be read as text ({error}).") from None
-    # A photo may be named so that its line looks like a comment.
-    names = [line for line in lines if line in photos.files or (line and not line.startswith("#"))]
+    # A photo may be named so that its line looks like a comment, or begins or ends with blanks.
+    names = [line if line in photos.files else line.strip() for line in lines]
+    names = [name for name in names if name in photos.files or (name and not name.startswith("#"))]
     unknown = [name for name in names if name not in photos.files]
     if unknown:
         example = next(iter(photos.files))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import os
 from abc import ABC, abstractmethod
@@ -11,6 +12,7 @@ from pathlib import Path
 
 from pgtools.errors import InputError
 from pgtools.imaging.photo import SUFFIXES, read_regular
+from pgtools.runtime.slices import State, state_of
 from pgtools.runtime.zips import Member, ZipArchive
 from pgtools.stores.formats.file_names import check_member
 
@@ -29,11 +31,13 @@ class StoredFile:
         member: the path inside the ZIP; None for a file.
         place: what the ZIP's directory said of the member when it was listed, so that a worker need not read a
             directory of 202,599; looked up if not given.
+        listed: what the ZIP was then, by `state_of`; where it has been replaced since, the member is looked up anew.
     """
 
     path: Path
     member: str | None = None
     place: Member | None = field(default=None, repr=False, compare=False)
+    listed: State | None = field(default=None, repr=False, compare=False)
 
     def __str__(self) -> str:
         return str(self.path) if self.member is None else f"{self.path}:{self.member}"
@@ -44,38 +48,47 @@ class StoredFile:
         Raises:
             InputError: it is no regular file, larger than 512 MiB, or a member of a ZIP that is damaged, encrypted or
                 not there.
-            OSError: the disk or the network gave no bytes, which may pass.
+            OSError: the disk or the network gave no bytes, or the ZIP has changed since it was listed and does not give
+                the member, as while it is being written; either may pass.
         """
         if self.member is None:
             return read_regular(self.path, limit=MAX_BYTES)
-        status = self.path.stat()
-        archive = _archive(self.path, (status.st_ino, status.st_size, status.st_mtime_ns))
         try:
-            return archive.read(self.place or self._found(archive), where=str(self), limit=MAX_BYTES)
+            archive = self._archive()
+            return archive.read(self._found(archive), where=str(self), limit=MAX_BYTES)
         except InputError as error:
             if isinstance(error.__cause__, OSError):
                 raise error.__cause__ from None
-            raise
+            if self.listed not in (None, state_of(self.path.stat())):
+                raise OSError(errno.ESTALE, "its ZIP has changed since it was listed") from None
+            if error.message.startswith(f"{self}: "):
+                raise
+            raise InputError(f"{self}: cannot be read ({error.message.rstrip('.')}).", hint=error.hint) from None
 
     def state(self) -> list[int]:
         """Return what changes when the bytes do: [size, time in ns] of a file, [size, CRC-32] of a member of a ZIP.
 
-        A member's is from the directory as it was listed. [] if it is gone.
+        A member's is from the directory as it was listed, or from that of the ZIP that has replaced it. [] if it is
+        gone.
         """
         try:
             status = self.path.stat()
             if self.member is None:
                 return [status.st_size, status.st_mtime_ns]
-            archive = _archive(self.path, (status.st_ino, status.st_size, status.st_mtime_ns))
-            place = self.place or self._found(archive)
+            place = self._found(self._archive())
         except (OSError, InputError):
             return []
         return [place.size, place.crc32]
 
+    def _archive(self) -> ZipArchive:
+        return _archive(self.path, state_of(self.path.stat()))
+
     def _found(self, archive: ZipArchive) -> Member:
+        if self.place is not None and self.listed in (None, archive.state):
+            return self.place
         place = _directory(archive).get(str(self.member))
         if place is None:
-            raise InputError(f"{self.path} has no member {self.member}.")
+            raise InputError(f"{self}: is not in the ZIP.")
         return place
 
 
@@ -150,7 +163,8 @@ class ZipTree(Tree):
 
     def __init__(self, root: Path, *, kept: frozenset[str]) -> None:
         self.root = root
-        entries = ZipArchive(root).entries
+        archive = ZipArchive(root)
+        entries, self._state = archive.entries, archive.state
         for name, _ in entries:
             if is_photo(name):
                 check_member(name, root)
@@ -168,14 +182,14 @@ class ZipTree(Tree):
     def file(self, path: str) -> StoredFile | None:
         """Return a member, None if it is not there."""
         name = f"{self._prefix}{path}"
-        return StoredFile(self.root, name, self._places[name]) if name in self._places else None
+        return StoredFile(self.root, name, self._places[name], self._state) if name in self._places else None
 
     def photos(self, folder: str) -> Iterator[tuple[str, StoredFile]]:
         """Yield the photos below a folder; a member that is there twice comes twice."""
         start = f"{self._prefix}{folder}/" if folder else self._prefix
         for name, place in self._entries:
             if name.startswith(start) and is_photo(name):
-                yield name[len(start) :], StoredFile(self.root, name, place)
+                yield name[len(start) :], StoredFile(self.root, name, place, self._state)
 
 
 def is_photo(name: str) -> bool:
@@ -194,7 +208,7 @@ def _slashes(path: str) -> list[int]:
 
 
 @functools.lru_cache(maxsize=8)
-def _archive(path: Path, state: tuple[int, int, int]) -> ZipArchive:
+def _archive(path: Path, state: State) -> ZipArchive:
     """One open file a process and ZIP; a ZIP that was replaced is another."""
     return ZipArchive(path)
 

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from pgtools.cli._options import OUTPUT, SOURCE, device_option, json_option
-from pgtools.cli._output import print_json, print_table
+from pgtools.cli._output import print_json, print_table, say
 from pgtools.errors import UsageError
 
 if TYPE_CHECKING:
@@ -34,7 +35,13 @@ NOTE = (
 @click.option("--networks", is_flag=True, help="Also crop with a network for super-resolution.")
 @click.option("--network", "name", default="pgtools-sr4", show_default=True, help="Which one: its name or file.")
 @click.option("--batch", type=click.IntRange(1), default=1, show_default=True, help="Tiles that it gets at once.")
-@click.option("--precision", default="auto", show_default=True, help="What it computes in, e.g. float16 on CUDA.")
+@click.option(
+    "--precision",
+    type=click.Choice(["auto", "float32", "float16", "bfloat16"]),
+    default="auto",
+    show_default=True,
+    help="What it computes in, e.g. float16 on CUDA.",
+)
 @device_option
 @click.option("--folder", type=OUTPUT, help="Folder on the disk to measure.  [default: that of temporary files]")
 @json_option
@@ -59,6 +66,7 @@ def command(
     """
     if resolution & (resolution - 1) or not 4 <= resolution <= 1024:
         raise UsageError(f"--resolution is {resolution}; expected a power of two from 4 to 1024.")
+    _check_networks(network["networks"])
     from pgtools.celebahq.bench import bench_steps
     from pgtools.celebahq.bench_whole import bench_network, bench_whole, shots_of
 
@@ -68,6 +76,8 @@ def command(
     with tempfile.TemporaryDirectory(prefix="pgtools-bench-", dir=folder) as scratch:
         root = source or _drawn(Path(scratch) / "drawn", count)
         shots = shots_of(root, count)
+        if len(shots) < count:
+            say(f"{root} has {len(shots)} photos with landmarks, so a round has {len(shots)}, not {count}.")
         rows = bench_steps(shots, resolution=resolution, repeats=repeats)
         if whole:
             rows += bench_whole(root, shots, Path(scratch), resolution=resolution, repeats=repeats)
@@ -81,6 +91,15 @@ def command(
     title = f"{len(shots)} photos to {resolution}²"
     print_table(("step", "way", "photos", "photos/s", "× plain", "busy"), [_cells(row) for row in rows], title=title)
     click.echo(f"\n{NOTE}")
+
+
+def _check_networks(asked: bool) -> None:
+    """Refuse options that say how a network computes where none does."""
+    options = {"name": "--network", "batch": "--batch", "precision": "--precision", "device": "--device"}
+    source_of = click.get_current_context().get_parameter_source
+    given = [option for name, option in options.items() if source_of(name) is not ParameterSource.DEFAULT]
+    if given and not asked:
+        raise UsageError(f"{given[0]} is about a network, and none takes part.", hint="Add --networks.")
 
 
 def _drawn(folder: Path, count: int) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -97,13 +98,13 @@ READERS: dict[str, Callable[[bytes, str], Table]] = {
 
 
 def decoded(data: bytes, where: str) -> str:
-    """Return a table's bytes as text, with LF as the end of its lines.
+    """Return a table's bytes as text, without a mark of their order; the ends of its lines stay, LF or CRLF.
 
     Raises:
         InputError: they are no UTF-8.
     """
     try:
-        return data.decode("utf-8-sig").replace("\r\n", "\n")
+        return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(f"{where}: cannot be read as text ({error}).") from None
 
@@ -116,12 +117,14 @@ def text_rows(text: str) -> Rows:
 
 
 def csv_rows(text: str, where: str) -> Rows:
-    """Yield (line number, cells) of every line that is not blank, the header among them.
+    """Yield (line number, cells) of every row that is not blank, the header among them.
+
+    A cell in quotes may hold line ends; the number is that of the row's last line.
 
     Raises:
         InputError: it is no CSV.
     """
-    reader = csv.reader(text.split("\n"))
+    reader = csv.reader(io.StringIO(text, newline=""))
     try:
         for row in reader:
             if row:
