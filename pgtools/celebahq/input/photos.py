@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from pgtools.celebahq.input.stored import FolderTree, StoredFile, Tree, ZipTree
+from pgtools.celebahq.input.stored import FolderTree, StoredFile, Tree, ZipTree, is_photo
 from pgtools.errors import InputError, UsageError
 from pgtools.imaging.photo import SUFFIXES
 
@@ -70,6 +70,8 @@ def find_photos(root: Path) -> PhotoSet:
     """
     if root.is_dir():
         tree: Tree = FolderTree(root)
+    elif root.is_file() and is_photo(root.name):
+        raise InputError(f"{root} is a single photo.", hint="Name the folder it is in, with --list or --limit.")
     elif root.is_file():
         tree = ZipTree(root, kept=INNER)
     else:
@@ -185,7 +187,8 @@ def _listed(listed: Path, photos: PhotoSet) -> set[str]:
     try:
         lines = listed.read_text("utf-8-sig").split("\n")  # a name may hold what splitlines ends lines at
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{listed}: cannot be read as text ({error}).") from None
+        why = error.strerror if isinstance(error, OSError) else "it is no UTF-8"
+        raise InputError(f"{listed}: cannot be read as a list of names ({why}).") from None
     # A photo may be named so that its line looks like a comment, or begins or ends with blanks.
     names = [line if line in photos.files else line.strip() for line in lines]
     names = [name for name in names if name in photos.files or (name and not name.startswith("#"))]

@@ -106,7 +106,7 @@ def decoded(data: bytes, where: str) -> str:
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise InputError(f"{where}: cannot be read as text ({error}).") from None
+        raise InputError(f"{where}: is no text in UTF-8, byte {error.start} on; expected a table.") from None
 
 
 def text_rows(text: str) -> Rows:
