@@ -95,7 +95,7 @@ def test_a_table_inside_a_zip(tmp_path: Path) -> None:
         (TEXT.replace("2\n", "3\n", 1), "line 1 says 3 photos; 2 follow"),
         (TEXT.replace("000002", "000001"), "line 4 names '000001.jpg' a second time"),
         ("9" * 5000, "line 1"),
-        ("\udcff", "cannot be read as text"),
+        ("\udcff", "is no text in UTF-8"),
     ],
 )
 def test_a_damaged_text_names_its_line(tmp_path: Path, text: str, message: str) -> None:

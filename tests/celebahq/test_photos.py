@@ -438,7 +438,7 @@ class TestSelect:
         with pytest.raises(InputError, match="names no photo"):
             chosen(ten, listed=listed)
         listed.write_bytes(b"\xff\n")
-        with pytest.raises(InputError, match="cannot be read as text"):
+        with pytest.raises(InputError, match="cannot be read as a list of names"):
             chosen(ten, listed=listed)
         with pytest.raises(InputError, match="cannot be read"):
             chosen(ten, listed=tmp_path / "none.txt")
