@@ -97,7 +97,7 @@ def test_annotations_are_optional(tmp_path: Path) -> None:
         ("identity_CelebA.txt", 3, "", "does not list 000003.jpg"),
         ("list_eval_partition.txt", 5, "000005.jpg 3", "line 5"),
         ("list_eval_partition.txt", 5, "000005.jpg", "line 5"),
-        ("list_eval_partition.txt", 5, "\udcff", "cannot be read as text"),
+        ("list_eval_partition.txt", 5, "\udcff", "is no text in UTF-8"),
     ],
 )
 def test_damaged_lines_are_named(tmp_path: Path, name: str, line: int, text: str, message: str) -> None:
