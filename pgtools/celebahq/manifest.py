@@ -162,7 +162,7 @@ def _rows(
             crop = crop_name(name, number or 1)
             yield (
                 *(index.get(crop), name, number, crop in index, face.get("score"), ranks.get(crop)),
-                None if crop in index else face.get("reason") or _why_not(face, choice),
+                face.get("note") if crop in index else face.get("reason") or _why_not(face, choice),
                 *(photo.get("sha256"), width, height, face.get("source")),
                 *(face.get("landmarks") or [None] * 10),
                 *(face.get("quad") or [None] * 8),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import bz2
 import hashlib
+import json
 import zipfile
 from pathlib import Path
 
@@ -80,7 +81,9 @@ def test_where_the_pixels_differ_it_says_so_and_offers_the_nearest(published, tm
     words = table[2].split()
     table[2] = " ".join([*words[:3], "0" * 32, words[4]])
     (other / "image_list.txt").write_text("\n".join(table) + "\n")
-    result = build(celeba, [tmp_path / "a.lmdb"], BuildSettings(deltas=other, nearest=nearest, workers=1))
+    told: list[str] = []
+    settings = BuildSettings(deltas=other, nearest=nearest, workers=1)
+    result = build(celeba, [tmp_path / "a.lmdb"], settings, told=told.append)
     row = manifest(result.manifest)[1]
     assert row["file"] == CHOSEN[1000]
     if not nearest:
@@ -89,6 +92,10 @@ def test_where_the_pixels_differ_it_says_so_and_offers_the_nearest(published, tm
         assert sum(result.skipped.values()) == 1
         return
     assert (result.kept, row["steps"]) == (2, "released")
+    assert "Pillow 3.1.1" in row["reason"]
+    assert list(result.inexact.values()) == [1]
+    assert [line for line in told if line.startswith("1 images are the nearest")]
+    assert json.loads(result.record.read_text())["inexact"] == result.inexact
     photos = find_photos(celeba)
     points = read_landmarks(photos.annotation)[CHOSEN[1000]]
     expected = released_crop(read_photo(celeba / "img_celeba" / CHOSEN[1000], upright=False), points)
@@ -100,3 +107,23 @@ def test_photos_that_are_not_there_are_told(published, tmp_path) -> None:
     write_faces(tmp_path / "celeba", count=1, seed=0, layout="aligned")
     with pytest.raises(InputError, match="in the wild"):
         build(tmp_path / "celeba", [tmp_path / "a.lmdb"], BuildSettings(deltas=deltas))
+
+
+def test_photos_and_archives_that_are_not_there_are_told_and_may_come_later(published, tmp_path, monkeypatch) -> None:
+    from tests.celebahq.test_build import interrupted_build
+
+    celeba, deltas, _ = published
+    partly = tmp_path / "deltas"
+    partly.mkdir()
+    table = (deltas / "image_list.txt").read_text()
+    (partly / "image_list.txt").write_text(f"{table}2000 998 000999.jpg {'0' * 32} {'0' * 32}\n")
+    (partly / "deltas00000.zip").write_bytes((deltas / "deltas00000.zip").read_bytes())
+    settings = BuildSettings(deltas=partly, workers=1)
+    interrupted_build(celeba, tmp_path / "a.lmdb", settings, monkeypatch, after=2)
+    (partly / "deltas01000.zip").write_bytes((deltas / "deltas01000.zip").read_bytes())
+    told: list[str] = []
+    result = build(celeba, [tmp_path / "a.lmdb"], settings, told=told.append)
+    assert "1 photos of their list are not there: 000999.jpg" in told[0]
+    assert "1 archives of their list are not there: deltas02000.zip" in told[0]
+    assert result.kept == 2, "the delta that came meanwhile was taken"
+    assert manifest(result.manifest)[2]["reason"] == "the photo is not there"
