@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from pgtools.celebahq.cropping.crop import crop_quad, side_of
 from pgtools.celebahq.deltas import Deltas
-from pgtools.celebahq.input.stored import StoredFile
+from pgtools.celebahq.input.files import StoredFile
 from pgtools.celebahq.manifest import Outcome, crop_name
 from pgtools.celebahq.process import Crop, Passage, Steps, process_together, reason_of
 from pgtools.errors import ComputeError, InputError, OutputError

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from pgtools.celebahq.input import stored
+from pgtools.celebahq.input import files as stored
 from pgtools.celebahq.input.photos import PhotoSet, StoredFile, find_photos, select
 from pgtools.errors import InputError, UsageError
 from pgtools.runtime.zips import ZipArchive

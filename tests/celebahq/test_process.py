@@ -11,7 +11,7 @@ import pytest
 from pgtools.celebahq import worker as worker_module
 from pgtools.celebahq.cropping.crop import crop, crop_quad
 from pgtools.celebahq.faces import Face, Limits
-from pgtools.celebahq.input.stored import StoredFile
+from pgtools.celebahq.input.files import StoredFile
 from pgtools.celebahq.process import Passage, Steps, process, process_together
 from pgtools.celebahq.quality import quality_score
 from pgtools.celebahq.worker import Task, Worker, crop_path, read_crop

@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 
 from pgtools.celebahq.cropping.enlarge import enlarged_planes
 from pgtools.celebahq.cropping.padding import Box, Pads, padded, padded_planes
-from pgtools.celebahq.cropping.resample import OVERSAMPLING, resampled
 from pgtools.celebahq.cropping.roughness import oversampling_for, roughness
+from pgtools.celebahq.cropping.square import OVERSAMPLING, resampled
 from pgtools.errors import InputError
 from pgtools.imaging.resample import lanczos
 

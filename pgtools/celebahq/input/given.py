@@ -12,8 +12,8 @@ from typing import Any
 
 from pgtools.celebahq.deltas import IMAGE_LIST, Deltas, check_deltas
 from pgtools.celebahq.input.annotations import Annotations, Landmarks, read_annotations, read_landmarks
+from pgtools.celebahq.input.files import StoredFile
 from pgtools.celebahq.input.photos import PhotoSet, find_photos, select
-from pgtools.celebahq.input.stored import StoredFile
 from pgtools.celebahq.settings import LANDMARKS, BuildSettings
 from pgtools.errors import InputError, UsageError
 from pgtools.runtime.files import sha256_of

@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from pgtools.celebahq.input.stored import FolderTree, StoredFile, Tree, ZipTree, is_photo
+from pgtools.celebahq.input.files import FolderTree, StoredFile, Tree, ZipTree, is_photo
 from pgtools.errors import InputError, UsageError
 from pgtools.imaging.photo import SUFFIXES
 
