@@ -163,9 +163,10 @@ def finish(framing: Framing, *, resolution: int, engine: Engine = "fast") -> Pix
 
     Against `released_crop`, in levels (tests/celebahq/test_released.py): exact stays within 0.01 in the mean and 1 at
     most, within 0.05 and 2 with padding; fast within 0.3 and 3. A sweep over 40 pictures of 43×55 to 6732×8984 gave
-    exact 0.0057 and 1 (2 in one value of one picture of noise enlarged 64 times), fast 0.18 and 3 at worst. Photos of 20 to 517 pixels with lines, stripes and
-    checks of 0 and 255, squares up to 40 times as wide, gave exact 0.007 and 1, fast 0.15 and 2 at worst. Where much
-    of the padding lies near a half, which fine stripes make, the fast engine pads as the exact one, and as slowly.
+    exact 0.0057 and 1 (2 in one value of one picture of noise enlarged 64 times), fast 0.18 and 3 at worst. Photos of
+    20 to 517 pixels with lines, stripes and checks of 0 and 255, squares up to 40 times as wide, gave exact 0.007 and
+    1, fast 0.15 and 2 at worst. Where much of the padding lies near a half, which fine stripes make, the fast engine
+    pads as the exact one, and as slowly.
 
     Args:
         framing: from `frame`, with a network's output in place or without.
