@@ -127,3 +127,5 @@ def test_photos_and_archives_that_are_not_there_are_told_and_may_come_later(publ
     assert "1 archives of their list are not there: deltas02000.zip" in told[0]
     assert result.kept == 2, "the delta that came meanwhile was taken"
     assert manifest(result.manifest)[2]["reason"] == "the photo is not there"
+    part = build(celeba, [tmp_path / "b.lmdb"], BuildSettings(deltas=partly, workers=1, limit=1), told=told.append)
+    assert part.photos == 1, "of a part that is asked for, nothing is missing"

@@ -95,8 +95,8 @@ def open_input(root: Path, settings: BuildSettings) -> Given:
         settings: which photos, and where their landmarks are from.
 
     Raises:
-        InputError: there are no photos, or a table is not there or damaged.
-        MissingModelError: --deltas needs a package that is not installed.
+        InputError: there are no photos, a table is not there or damaged, or --deltas needs a package that is not
+            installed.
         UsageError: the selection is no selection.
     """
     photos = find_photos(root)
@@ -105,6 +105,8 @@ def open_input(root: Path, settings: BuildSettings) -> Given:
     absent: list[str] = []
     if deltas is not None:
         photos, absent = _published(photos, deltas)
+    if settings.limit or settings.indices or settings.list:
+        absent = []  # a part of the list was asked for
     photos = select(photos, limit=settings.limit, indices=settings.indices, listed=settings.list)
     table = _table(photos, settings)
     known = read_landmarks(table).of(photos.names) if table else Landmarks()
