@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO := demo
 
-.PHONY: demo test check docs restorers format clean
+.PHONY: demo test check docs restorers precision format clean
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -14,6 +14,10 @@ $(VENV)/.installed: pyproject.toml
 
 $(VENV)/.docs-installed: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --editable '.[docs]'
+	touch $@
+
+$(VENV)/.precision-installed: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --editable '.[precision]'
 	touch $@
 
 demo: $(VENV)/.installed
@@ -29,6 +33,7 @@ check: $(VENV)/.installed
 	$(BIN)/lint-imports
 	$(BIN)/python docs/commands.py --check
 	$(BIN)/python docs/restorers/report.py --check
+	$(BIN)/python docs/precision/report.py --check
 	$(MAKE) test
 
 docs: $(VENV)/.docs-installed
@@ -42,6 +47,10 @@ restorers: $(VENV)/.installed
 	$(BIN)/pgtools models train-restorer build/photos/train build/sr4 --task sr4 --seed 0 --precision bfloat16
 	$(BIN)/python docs/restorers/report.py build/photos/held-out \
 	  --dejpeg build/dejpeg/dejpeg.safetensors --sr4 build/sr4/sr4.safetensors
+
+# Minutes: every metric against its twin, the authors' values (in PGTOOLS_SHARED) and other libraries.
+precision: $(VENV)/.precision-installed
+	$(BIN)/python docs/precision/report.py
 
 format: $(VENV)/.installed
 	$(BIN)/ruff format .

@@ -16,21 +16,24 @@ from pgtools import __version__
 from pgtools.errors import PgtoolsError
 
 # One file a command, named like it. A command imports its work inside its callback.
-COMMANDS = (
-    "build-celebahq",
-    "train",
-    "generate",
-    "swd",
-    "msssim",
-    "inception-score",
-    "gate",
-    "report",
-    "store",
-    "models",
-    "bench",
-    "demo",
-    "doctor",
-)
+SECTIONS = {
+    "From photos to images": ("build-celebahq", "train", "generate"),
+    "Metrics": (
+        "evaluate",
+        "swd",
+        "msssim",
+        "inception-score",
+        "fid",
+        "kid",
+        "precision-recall",
+        "recovered-modes",
+        "neighbours",
+    ),
+    "Verdicts": ("gate", "report"),
+    "Files": ("store", "models"),
+    "Here and now": ("demo", "bench", "doctor"),
+}
+COMMANDS = tuple(itertools.chain.from_iterable(SECTIONS.values()))
 
 
 class LazyGroup(click.Group):
@@ -47,6 +50,16 @@ class LazyGroup(click.Group):
         module = importlib.import_module(f"pgtools.cli.{cmd_name.replace('-', '_')}")
         command: click.Command = module.command
         return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the commands by section."""
+        width = max(map(len, COMMANDS))
+        for title, names in SECTIONS.items():
+            with formatter.section(title):
+                found = [(name, self.get_command(ctx, name)) for name in names]
+                limit = formatter.width - 6 - width
+                # Padded, so that the texts of all sections stand in one column.
+                formatter.write_dl([(name.ljust(width), c.get_short_help_str(limit)) for name, c in found if c])
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -92,7 +105,8 @@ def run(words: Sequence[str], *, debug: bool = False) -> int:
     except (KeyboardInterrupt, click.Abort):
         _say(
             "Interrupted.",
-            "Nothing is left half-written. Builds, trainings and fetches go on where they stopped; others start anew.",
+            "Nothing is left half-written. Builds, trainings, fetches and evaluations with --out FILE.jsonl go on "
+            "where they stopped; others start anew.",
         )
         return 1
     except BrokenPipeError:

@@ -16,7 +16,7 @@ from pgtools.errors import OutputError
 
 FACES, LARGE, RESOLUTION = 2000, 6, 32
 MARK = ".pgtools-demo"
-SCORED = 1000  # images a side; the other half of the faces is for the floor
+SCORED = 1000  # images a side
 SCORED_OFTEN = 300  # at every snapshot, where the curve matters and not the last digit
 
 
@@ -105,7 +105,7 @@ def _steps(out: Path) -> Iterator[tuple[str, Sequence[object], Path | None]]:
     halfway = ["swd", store, snapshots[len(snapshots) // 2 - 1], "--num-images", SCORED, "--json"]
     yield "score the half-way snapshot", halfway, out / "swd-halfway.json"
     yield "accept it as baseline", ["gate", "accept", out / "swd-halfway.json", "--baseline", baseline], None
-    yield "score", ["swd", store, run, "--num-images", SCORED, "--floor", "--json"], swd
+    yield "score", ["swd", store, run, "--num-images", SCORED, "--json"], swd
     yield "score variety", ["msssim", out / "fakes", "--json"], msssim
     yield "gate", ["gate", "check", swd, "--baseline", baseline], None
     yield "report", ["report", run, "--metrics", swd, "--metrics", msssim, "--out", out / "report.html"], None

@@ -11,7 +11,7 @@ from pgtools.cli._output import say
 from pgtools.errors import UsageError
 
 
-@click.command("generate")
+@click.command("generate", short_help="Write images of a generator.")
 @click.argument("run", type=SOURCE)
 @click.argument("out", type=OUTPUT, required=False)
 @click.option("--count", type=click.IntRange(1), default=64, show_default=True, help="Number of images.")

@@ -7,19 +7,16 @@ from typing import Any
 
 import click
 
-from pgtools.cli._options import SOURCE, device_option, json_option, settings_options
-from pgtools.cli._results import print_result
-from pgtools.cli._sources import open_images
+from pgtools.cli._features import FeatureOptions, feature_options, print_score
+from pgtools.cli._options import SOURCE, settings_options
 from pgtools.metrics.settings import InceptionSettings
 
 
-@click.command()
+@click.command(short_help="How sure and varied a classifier finds images.")
 @click.argument("fake", type=SOURCE)
 @settings_options(InceptionSettings)
-@click.option("--weights", type=SOURCE, help="The network's file, if it is not in pgtools' cache folder.")
-@device_option
-@json_option
-def command(fake: Path, chosen: dict[str, Any], weights: Path | None, device: str, as_json: bool) -> None:
+@feature_options
+def command(fake: Path, chosen: dict[str, Any], options: FeatureOptions) -> None:
     """Print the Inception Score of a set of images; higher is better.
 
     FAKE is a folder, a ZIP, an LMDB or HDF5 store, or a training run. The figure is torch-fidelity's, with
@@ -30,12 +27,7 @@ def command(fake: Path, chosen: dict[str, Any], weights: Path | None, device: st
     Example:
       pgtools inception-score fakes.zip --weights weights-inception-2015-12-05-6726825d.pth
     """
-    from pgtools.metrics.evaluate import score_inception
-    from pgtools.models.weights import find
-    from pgtools.runtime.device import resolve_device
+    from pgtools.metrics.inception.measure import InceptionScoreMeasure
 
-    settings, where = InceptionSettings(**chosen), resolve_device(device)
-    network = find("inception-2015-12-05", weights)
-    images = open_images(fake, count=settings.num_images, seed=settings.seed, device=device)
-    result = score_inception(images, settings, network, where, progress=True)
-    print_result(result, spread="over splits", as_json=as_json)
+    measure = InceptionScoreMeasure(InceptionSettings(**chosen), options.network(), options.cache())
+    print_score(measure, None, fake, options)

@@ -14,7 +14,7 @@ from pgtools.metrics.catalogue import CATALOGUE
 from pgtools.progan.config import preset_names, settings_from
 
 
-@click.command()
+@click.command(short_help="Write a run or a build as one page.")
 @click.argument("run", type=SOURCE)
 @click.option("--out", type=OUTPUT, metavar="FILE.html", help="The page.  [default: RUN/report.html, NAME-report.html]")
 @click.option(

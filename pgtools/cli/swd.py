@@ -13,30 +13,32 @@ from pgtools.cli._sources import open_images
 from pgtools.metrics.settings import SwdSettings
 
 
-@click.command()
+@click.command(short_help="Distance of patches, level by level (SWD).")
 @click.argument("real", type=SOURCE)
 @click.argument("fake", type=SOURCE)
 @settings_options(SwdSettings)
-@click.option("--floor", is_flag=True, help="Also compare REAL with other images of REAL: needs twice as many.")
 @device_option
 @json_option
-def command(real: Path, fake: Path, chosen: dict[str, Any], floor: bool, device: str, as_json: bool) -> None:
+def command(real: Path, fake: Path, chosen: dict[str, Any], device: str, as_json: bool) -> None:
     """Print the sliced Wasserstein distance (× 1000) between two sets of images; lower is better.
 
     REAL and FAKE are folders, ZIPs, LMDB or HDF5 stores; FAKE may also be a training run. The distance is
     measured on patches of every level from the images' size down to 16², each on its own: the level tells
     which size of detail is off. A perfect generator would not get 0 but the floor, which falls with the
-    number of images.
+    number of images; the verdict says of every level whether the distance is above it.
 
     \b
     Example:
-      pgtools swd real.lmdb fake.zip --num-images 2048 --floor
+      pgtools swd real.lmdb fake.zip --num-images 2048
     """
-    from pgtools.metrics.evaluate import SwdAgainst
+    from pgtools.metrics.evaluate import Evaluator, Reading
+    from pgtools.metrics.swd.measure import SwdMeasure
     from pgtools.runtime.device import resolve_device
 
     settings, where = SwdSettings(**chosen), resolve_device(device)
     reals = open_images(real, count=settings.num_images, seed=settings.seed, device=device)
     fakes = open_images(fake, count=settings.num_images or len(reals), seed=settings.seed, device=device)
-    result = SwdAgainst(reals, settings, where, progress=True).score(fakes, floor=floor)
-    print_result(result, spread="over repeats", as_json=as_json)
+    reading = Reading(settings.num_images, settings.seed, settings.batch)
+    with Evaluator([SwdMeasure(settings)], reals, reading, where, progress=True) as evaluator:
+        (result,) = evaluator.score(fakes)
+    print_result(result, as_json=as_json)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pgtools.stores.source import ImageSource
 
 
-@click.command("train")
+@click.command("train", short_help="Train a compact Progressive GAN.")
 @click.argument("store", type=SOURCE)
 @click.option("--out", "run", type=OUTPUT, required=True, metavar="RUN", help="Folder of the run.")
 @click.option("--preset", type=click.Choice(preset_names()), help=f"Named settings.  [default: {DEFAULT_PRESET}]")
@@ -84,9 +84,12 @@ def _scorer(source: ImageSource, settings: TrainSettings) -> Score | None:
     """Training knows no metrics; it is handed one."""
     if not settings.score_images:
         return None
-    from pgtools.metrics.evaluate import SwdAgainst
+    from pgtools.metrics.evaluate import Evaluator, Reading
     from pgtools.metrics.settings import SwdSettings
+    from pgtools.metrics.swd.measure import SwdMeasure
     from pgtools.runtime.device import resolve_device
 
-    measure = SwdSettings(num_images=settings.score_images, seed=settings.seed)
-    return SwdAgainst(source, measure, resolve_device(settings.device)).score
+    measure = SwdMeasure(SwdSettings(num_images=settings.score_images, seed=settings.seed))
+    reading = Reading(settings.score_images, settings.seed)
+    evaluator = Evaluator([measure], source, reading, resolve_device(settings.device))
+    return lambda images: evaluator.score(images)[0]

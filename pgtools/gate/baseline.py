@@ -1,66 +1,35 @@
 """The accepted figures, in one JSON file that a reviewer can read: per metric a result, per part a tolerance.
 
-    {"format": "pgtools-baseline", "version": 1,
+    {"format": "pgtools-baseline", "version": 2,
      "metrics": {"swd": {
          "result": {… as the metric command printed it …},
-         "tolerance": {"32": {"relative": 0.05, "sigma": 3.0}, "average": {"absolute": 0.2}}}}}
+         "tolerance": {"32": {"relative": 0.05, "sigma": 3.0}, "average": {"alarms": 0.01}}}}}
 
-A part may move by the largest of its terms: `relative` × |accepted value|, `absolute` in the metric's own
-unit, `sigma` × the spread of the accepted result. A part without a tolerance has the default.
+A part may move by the largest of its terms: `relative` × |accepted value|, `absolute` in the metric's own unit,
+`sigma` × √2 × the accepted result's standard error, or `alarms`, a rate that stands for such a sigma. A part without
+a tolerance has the default. Version 1 held results without standard errors, and its sigma counted another spread.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
-from pgtools.errors import InputError, UsageError
+from pgtools.errors import InputError
+from pgtools.gate.power import Power, power
+from pgtools.gate.tolerance import DEFAULT, TERMS, Rule, Tolerance
 from pgtools.runtime.files import write_json
 from pgtools.runtime.results import MetricResult, result_from_dict
 
 FORMAT = "pgtools-baseline"
-VERSION = 1
-
-
-@dataclass(frozen=True)
-class Tolerance:
-    """How far a figure may move before it counts as moved: the largest of its terms, 0 without any.
-
-    Attributes:
-        relative: fraction of the accepted value's magnitude, 0 or more.
-        absolute: in the metric's own unit, 0 or more.
-        sigma: multiple of the accepted result's spread, 0 or more; adds nothing where there is no spread.
-    """
-
-    relative: float = 0.0
-    absolute: float = 0.0
-    sigma: float = 0.0
-
-    def allowed(self, value: float, spread: float) -> float:
-        """Return the largest change that still counts as the same, in the metric's unit.
-
-        Only the accepted figure and its spread enter, so that a noisier result does not loosen its own gate.
-        """
-        return max(self.relative * abs(value), self.absolute, self.sigma * spread)
-
-    def as_dict(self) -> dict[str, float]:
-        """Return the terms that are set; `{"absolute": 0.0}` when none is."""
-        terms = {"relative": self.relative, "absolute": self.absolute, "sigma": self.sigma}
-        return {name: value for name, value in terms.items() if value} or {"absolute": 0.0}
-
-    def __str__(self) -> str:
-        terms = [f"{self.relative * 100:g}%"] if self.relative else []
-        terms += [f"{self.absolute:g}"] if self.absolute else []
-        terms += [f"{self.sigma:g}sigma"] if self.sigma else []
-        return ",".join(terms) or "0"
-
-
-# A twentieth is what one sees in a table; three spreads is what chance seldom does.
-DEFAULT = Tolerance(relative=0.05, sigma=3.0)
+VERSION = 2
+# The first version of results whose spread is a standard error.
+OLDEST_RESULT = 2
 
 
 @dataclass(frozen=True)
@@ -76,8 +45,11 @@ class Accepted:
 
     def allowed(self, part: str) -> float:
         """Return how far `part` may move, in the metric's unit."""
-        spread = self.result.spread.get(part, 0.0)
-        return self.tolerance_of(part).allowed(self.result.values[part], spread)
+        return self.tolerance_of(part).allowed(self.result.values[part], self.result.spread.get(part))
+
+    def power(self, part: str) -> Power:
+        """Return what the gate of `part` can tell from chance."""
+        return power(self.tolerance_of(part), self.result.values[part], self.result.spread.get(part))
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values; every part's tolerance is written out, so that it can be read and edited."""
@@ -97,29 +69,46 @@ def by_metric(results: Sequence[MetricResult]) -> dict[str, MetricResult]:
     found: dict[str, MetricResult] = {}
     for result in results:
         if result.metric in found:
-            raise InputError(
-                f"Two of the results are of {result.metric}; a baseline holds one a metric.",
-                hint="Keep figures of different protocols in different baseline files.",
-            )
+            raise _twice(found[result.metric], result)
         found[result.metric] = result
     return found
 
 
-def accept(
-    baseline: Baseline, results: Sequence[MetricResult], rules: Sequence[tuple[str, str, Tolerance]] = ()
-) -> dict[str, Accepted]:
+def choose(results: Sequence[MetricResult], *, only: Sequence[str] = (), fake: str | None = None) -> list[MetricResult]:
+    """Return those of the results that are asked for.
+
+    Args:
+        results: all of them.
+        only: metrics to keep; all if empty.
+        fake: keep results whose generated images have this name, or the path that ends in it; all if None.
+
+    Raises:
+        InputError: none is left of a file that held some.
+    """
+    left = [result for result in results if not only or result.metric in only]
+    if fake is None:
+        return left
+    named = [result for result in left if fake in (_fake(result), PurePath(_fake(result)).name)]
+    if left and not named:
+        names = ", ".join(dict.fromkeys(map(_fake, left)))
+        raise InputError(f"None of the results is of images named {fake}.", hint=f"They are of {names}.")
+    return named
+
+
+def accept(baseline: Baseline, results: Sequence[MetricResult], rules: Sequence[Rule] = ()) -> dict[str, Accepted]:
     """Return `baseline` with the given results in place of its own; all other metrics stay as they are.
 
     A metric that is replaced keeps its tolerances, except where a rule says otherwise.
 
     Args:
         baseline: what was accepted before; may be empty.
-        results: finite figures with finite spreads, one a metric.
+        results: finite figures with finite standard errors, one a metric.
         rules: (metric or "", part or "", tolerance) as `parse_rule` gives them; "" matches all, the last
             match counts.
 
     Raises:
-        InputError: a figure is not finite, two results are of one metric, or a rule matches nothing.
+        InputError: a figure is not finite, two results are of one metric, a rule matches nothing, or all that a part
+            may move by is a multiple of a standard error that it does not have.
     """
     new = dict(baseline)
     for name, result in by_metric(results).items():
@@ -127,6 +116,7 @@ def accept(
         kept = {p: t for p, t in baseline[name].tolerance.items() if p in result.values} if name in baseline else {}
         ruled = {p: t for metric, part, t in rules for p in result.values if metric in ("", name) and part in ("", p)}
         new[name] = Accepted(result, {**kept, **ruled})
+        _check_errors(new[name])
     for metric, part, _ in rules:
         if not any(metric in ("", r.metric) and (not part or part in r.values) for r in results):
             raise InputError(
@@ -134,32 +124,6 @@ def accept(
                 hint="They have " + ", ".join(f"{r.metric} ({', '.join(r.values)})" for r in results) + ".",
             )
     return new
-
-
-def parse_rule(text: str) -> tuple[str, str, Tolerance]:
-    """Return (metric, part, tolerance) of `[METRIC[.PART]=]TERM[,TERM…]`, "" for what is left out.
-
-    A term is relative (`5%`), absolute in the metric's unit (`0.3`), or in spreads (`3sigma`).
-
-    Raises:
-        UsageError: the text is no such rule.
-    """
-    target, _, terms = text.rpartition("=")
-    metric, _, part = target.partition(".")
-    found: dict[str, float] = {}
-    for term in terms.split(","):
-        kind = "relative" if term.endswith("%") else "sigma" if term.endswith("sigma") else "absolute"
-        try:
-            number = float(term.removesuffix("%").removesuffix("sigma"))
-        except ValueError:
-            number = math.nan
-        if not 0 <= number < math.inf or kind in found:
-            raise UsageError(
-                f"--tolerance is {text!r}; expected [METRIC[.PART]=]TERM[,TERM…].",
-                hint="A term is 5% (relative), 0.3 (absolute) or 3sigma (spreads), one of each kind at most.",
-            )
-        found[kind] = number / 100 if kind == "relative" else number
-    return metric, part, Tolerance(**found)
 
 
 def read_baseline(path: Path) -> dict[str, Accepted]:
@@ -179,6 +143,11 @@ def read_baseline(path: Path) -> dict[str, Accepted]:
         raise InputError(f"{path} is not JSON ({error}).") from None
     if not isinstance(value, dict) or value.get("format") != FORMAT:
         raise InputError(f"{path} is not a baseline.", hint="Make one with `pgtools gate accept`.")
+    if value.get("version") == 1:
+        raise InputError(
+            f"{path} is a baseline of version 1 (pgtools 0.1.0), whose results have no standard errors.",
+            hint="Move it away, measure again with this pgtools, and accept the results with `pgtools gate accept`.",
+        )
     if value.get("version") != VERSION:
         raise InputError(f"{path} has baseline version {value.get('version')}; this pgtools reads {VERSION}.")
     metrics = value.get("metrics")
@@ -196,7 +165,7 @@ def write_baseline(path: Path, baseline: Baseline) -> None:
 def _accepted(name: str, entry: Any, *, where: str) -> Accepted:
     if not isinstance(entry, dict) or not isinstance(entry.get("tolerance", {}), dict):
         raise InputError(f"{where} is damaged: expected a result and a tolerance a part.")
-    result = result_from_dict(entry.get("result"), where=where)
+    result = result_from_dict(entry.get("result"), where=where, oldest=OLDEST_RESULT)
     if result.metric != name:
         raise InputError(f"{where} holds a result of {result.metric}.")
     _check_finite(result, where=where)
@@ -205,19 +174,50 @@ def _accepted(name: str, entry: Any, *, where: str) -> Accepted:
         try:
             tolerance[part] = Tolerance(**{kind: float(number) for kind, number in terms.items()})
         except (TypeError, ValueError, AttributeError):
-            raise InputError(f"{where}: the tolerance of {part} is {terms!r}; expected {_TERMS}.") from None
-        if not all(0 <= number < math.inf for number in terms.values()):
-            raise InputError(f"{where}: the tolerance of {part} is {terms!r}; expected {_TERMS}.")
-    return Accepted(result, tolerance)
+            raise InputError(f"{where}: the tolerance of {part} is {terms!r}; expected {TERMS}.") from None
+        if not tolerance[part].is_sound():
+            raise InputError(f"{where}: the tolerance of {part} is {terms!r}; expected {TERMS}.")
+    accepted = Accepted(result, tolerance)
+    _check_errors(accepted)
+    return accepted
 
 
-_TERMS = "relative, absolute or sigma, each 0 or more"
+def _fake(result: MetricResult) -> str:
+    return str(result.data.get("fake", {}).get("name", "(not named)"))
+
+
+def _twice(one: MetricResult, other: MetricResult) -> InputError:
+    names = [_fake(one), _fake(other)]
+    if names[0] == names[1]:
+        return InputError(
+            f"Two of the results are of {one.metric} of {names[0]}; a baseline holds one a metric.",
+            hint="Keep figures of different protocols in different baseline files.",
+        )
+    return InputError(
+        f"Two of the results are of {one.metric}: of {names[0]} and of {names[1]}; a baseline holds one a metric.",
+        hint=f"Choose one by its name: --fake {shlex.quote(names[1])}.",
+    )
+
+
+def _check_errors(accepted: Accepted) -> None:
+    """Raise InputError where the gate would fail on any change at all, though its rule means to allow for noise."""
+    result = accepted.result
+    for part in result.values:
+        tolerance = accepted.tolerance_of(part)
+        if part not in result.spread and tolerance.sigmas() and not (tolerance.relative or tolerance.absolute):
+            raise InputError(
+                f"{result.metric}: {part} may move by {tolerance}, but has no standard error.",
+                hint=f"Give it another tolerance, e.g. --tolerance {result.metric}.{part}=5%.",
+            )
 
 
 def _check_finite(result: MetricResult, *, where: str) -> None:
-    for part, number in [*result.values.items(), *((f"spread of {p}", s) for p, s in result.spread.items())]:
+    for part, number in [*result.values.items(), *((f"standard error of {p}", s) for p, s in result.spread.items())]:
         if not math.isfinite(number):
             raise InputError(
                 f"{where}: {part} is {number}, which nothing can be compared with.",
                 hint="Measure it again on sound images.",
             )
+    for part, error in result.spread.items():
+        if error < 0:
+            raise InputError(f"{where}: the standard error of {part} is {error}; expected 0 or more.")

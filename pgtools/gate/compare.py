@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from pgtools.errors import InputError
 from pgtools.gate.baseline import Accepted, Baseline, by_metric
-from pgtools.runtime.results import MetricResult
+from pgtools.gate.power import Power
+from pgtools.runtime.results import Direction, MetricResult
 
 Verdict = Literal["better", "same", "worse", "missing", "new"]
 FAILURES = frozenset({"worse", "missing"})
+# What of the environment may move a figure a little, beyond the metric's own version.
+TOLD = ("device", "torch", "pgtools")
 
 
 @dataclass(frozen=True)
@@ -26,20 +29,28 @@ class Move:
         change: value - accepted, in the metric's unit; None where either is.
         allowed: the largest change that counts as "same"; None when the verdict is "new".
         verdict: "worse" and "missing" fail the gate; "new" is a figure the baseline does not hold.
+        power: what the gate of this figure can tell from chance; empty when the verdict is "new".
     """
 
     metric: str
     part: str
-    direction: str
+    direction: Direction
     accepted: float | None
     value: float | None
     change: float | None
     allowed: float | None
     verdict: Verdict
+    power: Power = field(default_factory=Power)
+
+    @property
+    def name(self) -> str:
+        """What people call the figure: "swd 32", or "fid" where the metric has one number."""
+        return self.metric if self.part == "value" else f"{self.metric} {self.part}"
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values, ready for JSON, which has no NaN or infinity: they become null."""
-        return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in asdict(self).items()}
+        plain = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in asdict(self).items()}
+        return {**plain, "power": self.power.as_dict()}
 
 
 def compare(baseline: Baseline, results: Sequence[MetricResult]) -> list[Move]:
@@ -56,11 +67,7 @@ def compare(baseline: Baseline, results: Sequence[MetricResult]) -> list[Move]:
     moves = []
     for name, accepted in baseline.items():
         moves += _moves(accepted, found.pop(name, None))
-    return moves + [
-        Move(name, part, result.direction, None, value, None, None, "new")
-        for name, result in found.items()
-        for part, value in result.values.items()
-    ]
+    return moves + [_new(result, part) for result in found.values() for part in result.values]
 
 
 def failures(moves: Sequence[Move]) -> list[Move]:
@@ -71,10 +78,11 @@ def failures(moves: Sequence[Move]) -> list[Move]:
 def differences(accepted: MetricResult, result: MetricResult) -> list[str]:
     """Return the fields that make two results of one metric incomparable, as "name: accepted → new".
 
-    These are the direction, the protocol, which roles of data went in, and the fingerprint of the real images
-    when there is another set beside them: what is measured may change, what it is measured against may not.
+    These are the directions, the protocol, which roles of data went in, and the fingerprint of the real images when
+    there is another set beside them: what is measured may change, what it is measured against may not.
     """
-    old, new = _identity(accepted), _identity(result)
+    parts = [part for part in accepted.values if part in result.values]
+    old, new = _identity(accepted, parts), _identity(result, parts)
     names = [name for name in sorted({*old, *new}) if old.get(name) != new.get(name)]
     return [f"{name}: {_shown(old, name)} → {_shown(new, name)}" for name in names]
 
@@ -87,11 +95,39 @@ def changes(old: Accepted, new: Accepted) -> list[str]:
     return differences(old.result, new.result) + moved
 
 
-def _identity(result: MetricResult) -> dict[str, Any]:
-    fields = {"direction": result.direction, "data": " + ".join(sorted(result.data)), **result.protocol}
+def environment_notes(baseline: Baseline, results: Sequence[MetricResult]) -> list[str]:
+    """Return what of the machine differs from the accepted results', a line for metrics that share it.
+
+    It is told and not compared: pgtools states how little a figure depends on it.
+    """
+    metrics: dict[str, list[str]] = {}
+    for result in results:
+        if result.metric not in baseline:
+            continue
+        old, new = baseline[result.metric].result.environment, result.environment
+        moved = [
+            f"{k} {old.get(k, '(not told)')} → {new.get(k, '(not told)')}" for k in TOLD if old.get(k) != new.get(k)
+        ]
+        if moved:
+            metrics.setdefault(", ".join(moved), []).append(result.metric)
+    return [f"{', '.join(names)}: measured elsewhere ({text})" for text, names in metrics.items()]
+
+
+def _identity(result: MetricResult, parts: Sequence[str]) -> dict[str, Any]:
+    fields: dict[str, Any] = {"direction": result.direction, "data": " + ".join(sorted(result.data))}
+    fields |= {f"direction of {part}": result.directions[part] for part in parts if part in result.directions}
+    fields |= _flat(result.protocol)
     if "real" in result.data and len(result.data) > 1:
         fields["real images"] = result.data["real"].get("fingerprint")
     return fields
+
+
+def _flat(table: Mapping[str, Any], above: str = "") -> dict[str, Any]:
+    """Return a table without tables in it: {"a": {"b": 1}} → {"a.b": 1}, so that a field is named to the last."""
+    flat: dict[str, Any] = {}
+    for name, value in table.items():
+        flat |= _flat(value, f"{above}{name}.") if isinstance(value, dict) and value else {f"{above}{name}": value}
+    return flat
 
 
 def _shown(fields: Mapping[str, Any], name: str) -> str:
@@ -110,16 +146,20 @@ def _check_comparable(baseline: Baseline, found: Mapping[str, MetricResult]) -> 
 
 
 def _moves(accepted: Accepted, result: MetricResult | None) -> list[Move]:
-    metric, direction, before = accepted.result.metric, accepted.result.direction, accepted.result.values
+    before = accepted.result
     after = result.values if result else {}
     moves = []
-    for part, old in before.items():
-        new, allowed = after.get(part), accepted.allowed(part)
+    for part, old in before.values.items():
+        new, allowed, direction = after.get(part), accepted.allowed(part), before.direction_of(part)
         change = None if new is None else new - old
         verdict = _verdict(change, allowed, direction)
-        moves.append(Move(metric, part, direction, old, new, change, allowed, verdict))
-    extra = [part for part in after if part not in before]
-    return moves + [Move(metric, part, direction, None, after[part], None, None, "new") for part in extra]
+        power = accepted.power(part)
+        moves.append(Move(before.metric, part, direction, old, new, change, allowed, verdict, power))
+    return moves + [_new(result, part) for part in after if part not in before.values and result]
+
+
+def _new(result: MetricResult, part: str) -> Move:
+    return Move(result.metric, part, result.direction_of(part), None, result.values[part], None, None, "new")
 
 
 def _verdict(change: float | None, allowed: float, direction: str) -> Verdict:

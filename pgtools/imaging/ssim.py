@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 WINDOW, SIGMA = 11, 1.5
-_C1, _C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+C1, C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
 
 
 def gaussian(size: int, sigma: float) -> list[float]:
@@ -45,10 +45,10 @@ def contrast_term(blurred: Tensor) -> Tensor:
     """Return SSIM's contrast and structure, (4, …) → (…), of blurred moments: 1 where the images agree."""
     mean_a, mean_b, squares, products = blurred.unbind()
     powers = mean_a * mean_a + mean_b * mean_b
-    return (2 * (products - mean_a * mean_b) + _C2) / (squares - powers + _C2)
+    return (2 * (products - mean_a * mean_b) + C2) / (squares - powers + C2)
 
 
 def luminance_term(blurred: Tensor) -> Tensor:
     """Return SSIM's luminance, (4, …) → (…), of blurred moments: 1 where the local means agree."""
     mean_a, mean_b, _, _ = blurred.unbind()
-    return (2 * mean_a * mean_b + _C1) / (mean_a * mean_a + mean_b * mean_b + _C1)
+    return (2 * mean_a * mean_b + C1) / (mean_a * mean_a + mean_b * mean_b + C1)

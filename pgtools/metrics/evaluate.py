@@ -1,10 +1,11 @@
-"""Images and settings in, a `MetricResult` with all that made it out: for every metric."""
+"""Sets of images in, a `MetricResult` for every metric out: one pass over each set feeds all metrics."""
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+import hashlib
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,203 +13,237 @@ from torch import Tensor
 
 from pgtools import __version__
 from pgtools.errors import InputError
-from pgtools.metrics import catalogue, msssim, swd
-from pgtools.metrics.catalogue import Metric
-from pgtools.metrics.pyramid import pyramid_levels
-from pgtools.metrics.settings import InceptionSettings, MsssimSettings, SwdSettings
-from pgtools.runtime.files import sha256_of
-from pgtools.runtime.progress import bar
+from pgtools.metrics.measure import Collector, Measure, Recipe, Role, SetOfImages, shown_bar
 from pgtools.runtime.results import MetricResult
-from pgtools.stores.source import ImageSource
-from pgtools.stores.views import Subset, choose
-
-AVERAGE = "average"
+from pgtools.stores.source import ImageSource, content_hash, image_hash
+from pgtools.stores.views import choose
 
 
-class SwdAgainst:
-    """Measures any number of sets against the same real one, whose descriptors are kept if memory allows.
+@dataclass(frozen=True)
+class Reading:
+    """Which images are read, and how.
 
-    Memory: a level takes 2 · N · neighbourhoods · 3·size² · 4 bytes for both sets (2.5 GB at the paper's
-    16,384 images), and about as much again while it is sorted. `settings.memory` says how many levels are
-    held at once; with all of them, each set is read once and the real descriptors stay for the next score.
+    Attributes:
+        num_images: of the generated set, and of the real one where a metric wants equal numbers; all if None.
+        seed: names the choice where there are more images.
+        batch: images read at once; no figure depends on it.
+    """
+
+    num_images: int | None = None
+    seed: int = 0
+    batch: int = 32
+
+
+class Evaluator:
+    """Measures any number of generated sets; what is collected of the real one is kept from one to the next.
 
     Args:
-        real: the real images.
-        settings: see SwdSettings.
+        measures: the metrics with their settings; at least one, each metric once.
+        real: the real images; not needed if no metric compares with them.
+        reading: which images.
         device: where to compute.
         progress: show bars on stderr.
+
+    Raises:
+        InputError: a metric needs real images and there are none.
     """
 
     def __init__(
-        self, real: ImageSource, settings: SwdSettings, device: torch.device, *, progress: bool = False
+        self,
+        measures: Sequence[Measure],
+        real: ImageSource | None,
+        reading: Reading,
+        device: torch.device,
+        *,
+        progress: bool = False,
     ) -> None:
-        self.whole, self.settings, self.device, self.progress = real, settings, device, progress
-        self.real = choose(real, settings.num_images or len(real), settings.seed)
-        self.levels = pyramid_levels(real.resolution)
-        self._fingerprint = self.real.fingerprint()
-        self._kept: dict[int, Tensor] = {}
+        self.measures, self.reading, self.device, self.progress = list(measures), reading, device, progress
+        self.comparing = [measure for measure in self.measures if measure.takes_real]
+        self.equal = any(measure.needs_equal_counts for measure in self.comparing)
+        if self.comparing and real is None:
+            raise InputError(f"{self.comparing[0].metric.name} compares with real images; none were given.")
+        self.real = None
+        if self.comparing and real is not None:
+            wanted = reading.num_images if self.equal and reading.num_images else len(real)
+            self.real = choose(real, wanted, reading.seed)
+        self._real: _Collected | None = None
+        self._real_fingerprint = ""
 
-    def score(self, fake: ImageSource, *, floor: bool = False) -> MetricResult:
-        """Return the distance of `fake`, with the floor beside it if asked for.
-
-        The floor is the distance of other real images, as many: what a perfect generator would get.
+    def score(self, fake: ImageSource) -> list[MetricResult]:
+        """Return the figures of a generated set, in the order of the measures.
 
         Raises:
-            InputError: the sets differ in size, or in count with no number set, or the floor lacks images.
+            InputError: the sets differ in size, or in count where a metric wants equal numbers with none named, or a
+                metric is not defined for such images.
         """
-        fake = self._matching(fake)
-        others = self._other_reals() if floor else None
-        distances = self._distances(fake)
-        return MetricResult(
-            metric=catalogue.SWD.name,
-            direction=catalogue.SWD.direction,
-            values={part: float(np.mean(found)) for part, found in distances.items()},
-            spread={part: float(np.std(found, ddof=1)) for part, found in distances.items() if len(found) > 1},
-            floor={part: float(np.mean(found)) for part, found in self._distances(others).items()} if others else {},
-            protocol=_protocol(catalogue.SWD, fake) | self.settings.protocol(),
-            data={
-                "real": {"name": self.real.name, "fingerprint": self._fingerprint},
-                "fake": {"name": fake.name, "fingerprint": fake.fingerprint()},
-            },
-            environment=_environment(self.device),
-        )
+        fake = self._chosen(fake)
+        found: _Collected | None = None
+        try:
+            if self.real is not None and self._real is None:
+                self._real = self._collect(self.real, "real", self.comparing)
+            found = self._collect(fake, "fake", self.measures)
+            return [self._result(measure, fake, found) for measure in self.measures]
+        finally:
+            if found is not None:
+                found.close()
 
-    def _matching(self, fake: ImageSource) -> ImageSource:
-        if fake.resolution != self.real.resolution:
+    def check(self, fake: ImageSource) -> None:
+        """Raise now what `score` would raise of the sets' sizes and counts; no image is read.
+
+        Raises:
+            InputError: see `score`.
+        """
+        fake = self._chosen(fake)
+        sets: list[tuple[Role, ImageSource, list[Measure]]] = [("fake", fake, self.measures)]
+        if self.real is not None:
+            sets.append(("real", self.real, self.comparing))
+        for role, source, measures in sets:
+            images = SetOfImages(source.name, role, len(source), source.resolution)
+            for recipe in dict.fromkeys(measure.recipe(role) for measure in measures):
+                recipe.begin(images, self.device).close()
+
+    def protocol(self, measure: Measure, fake: ImageSource) -> dict[str, Any]:
+        """Return what the result of a generated set will say in `protocol`; no image is read."""
+        fake = self._chosen(fake)
+        counts = {"num_images": len(fake)}
+        if self.real is not None and measure.takes_real and not measure.needs_equal_counts:
+            counts["num_real"] = len(self.real)
+        return {
+            "version": measure.metric.version,
+            **counts,
+            "resolution": fake.resolution,
+            **measure.protocol_of(len(fake)),
+        }
+
+    def fingerprints(self, fake: ImageSource) -> dict[Role, str]:
+        """Return those that the results of a generated set will name; images are read where nothing tells them."""
+        found: dict[Role, str] = {"fake": self._chosen(fake).fingerprint()}
+        if self.real is not None:
+            self._real_fingerprint = self._real_fingerprint or self.real.fingerprint()
+            found["real"] = self._real_fingerprint
+        return found
+
+    def close(self) -> None:
+        """Let go of what was collected of the real images."""
+        if self._real is not None:
+            self._real.close()
+            self._real = None
+
+    def __enter__(self) -> Evaluator:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _chosen(self, fake: ImageSource) -> ImageSource:
+        """Return the images of `fake` that are measured, if all metrics are defined for so many."""
+        wanted, real = self.reading.num_images or len(fake), self.real
+        if real is not None and fake.resolution != real.resolution:
             raise InputError(
-                f"{self.real.name} has {self.real.resolution}² images, {fake.name} {fake.resolution}².",
+                f"{real.name} has {real.resolution}² images, {fake.name} {fake.resolution}².",
                 hint="Both sets must have one size: resize them in the same way before they are compared.",
             )
-        if self.settings.num_images is None and len(fake) != len(self.real):
+        if real is not None and self.equal and wanted != len(real):
+            needing = next(measure.metric.name for measure in self.comparing if measure.needs_equal_counts)
             raise InputError(
-                f"{self.real.name} has {len(self.real)} images, {fake.name} {len(fake)}; SWD compares equal numbers.",
-                hint=f"Pass --num-images {min(len(fake), len(self.real))}.",
+                f"{real.name} has {len(real)} images, {fake.name} {len(fake)}; {needing} compares equal numbers.",
+                hint=f"Pass --num-images {min(len(fake), len(real))}.",
             )
-        return choose(fake, len(self.real), self.settings.seed)
+        for measure in self.measures:
+            measure.check(None if self.real is None else len(self.real), wanted)
+        return choose(fake, wanted, self.reading.seed)
 
-    def _other_reals(self) -> ImageSource:
-        count = len(self.real)
-        if len(self.whole) < 2 * count:
-            raise InputError(
-                f"{self.whole.name} has {len(self.whole)} images; the floor of {count} takes {2 * count}: "
-                "as many again that were not compared.",
-                hint=f"Pass --num-images {len(self.whole) // 2} or fewer, or leave out --floor.",
-            )
-        used = self.real.indices if isinstance(self.real, Subset) else np.arange(0)
-        rest = np.setdiff1d(np.arange(len(self.whole)), used)
-        return choose(Subset(self.whole, rest.tolist()), count, self.settings.seed)
+    def _collect(self, source: ImageSource, role: Role, measures: Sequence[Measure]) -> _Collected:
+        recipes = list(dict.fromkeys(measure.recipe(role) for measure in measures))
+        known = source.fingerprint() if any(recipe.by_content for recipe in recipes) else source.known_fingerprint()
+        images = SetOfImages(source.name, role, len(source), source.resolution, known or "")
+        collected = _Collected(source.name, known or "", {})
+        try:
+            for recipe in recipes:
+                collected.by_recipe[recipe] = recipe.begin(images, self.device)
+            orders = [order for recipe in recipes if (order := recipe.reading_order(len(source))) is not None]
+            hashes = None if known else _Hashes(len(source))
+            self._feed(source, role, [*collected.by_recipe.values()], hashes, orders[0] if orders else None)
+            collected.fingerprint = hashes.digest() if hashes else collected.fingerprint
+        except BaseException:
+            collected.close()
+            raise
+        return collected
 
-    def _distances(self, other: ImageSource) -> dict[str, list[float]]:
-        """Return part → the distance × 1000 of every repeat, in as many passes as memory asks."""
-        found: dict[int, list[float]] = {}
-        for levels in self._passes():
-            reals = self._describe_real(levels)
-            others = self._describe(other, levels, "fake")
-            with _bar("comparing", len(levels), self.progress) as advance:
-                for level in levels:
-                    found[level] = swd.compare(reals[level], others[level], level, self.settings, self.device)
-                    advance(1)
-        parts = {str(level): found[level] for level in self.levels}
-        return parts | {AVERAGE: np.mean(list(parts.values()), axis=0).tolist()}
+    def _feed(
+        self,
+        source: ImageSource,
+        role: Role,
+        collectors: Sequence[Collector],
+        hashes: _Hashes | None,
+        order: Sequence[int] | None,
+    ) -> None:
+        hungry = [collector for collector in collectors if not collector.complete]
+        if not hungry and hashes is None:
+            return
+        numbers = range(len(source)) if order is None else order
+        with shown_bar(f"reading {role}", len(source), self.progress) as advance:
+            for start in range(0, len(source), self.reading.batch):
+                indices = numbers[start : start + self.reading.batch]
+                pixels = source.read(indices)
+                if hashes is not None:
+                    hashes.update(pixels, indices)
+                images: Tensor = torch.from_numpy(pixels).to(self.device)
+                for collector in hungry:
+                    collector.update(images, indices)
+                advance(len(indices))
+        for collector in hungry:
+            collector.finish()
 
-    def _passes(self) -> list[tuple[int, ...]]:
-        numbers = len(self.real) * self.settings.neighbourhoods * swd.CHANNELS * self.settings.size**2
-        at_once = max(1, int(self.settings.memory * 1e9 / (2 * 4 * numbers)))
-        return [self.levels[start : start + at_once] for start in range(0, len(self.levels), at_once)]
-
-    def _describe_real(self, levels: Sequence[int]) -> dict[int, Tensor]:
-        if len(levels) < len(self.levels):
-            return self._describe(self.real, levels, "real")
-        self._kept = self._kept or self._describe(self.real, levels, "real")
-        return self._kept
-
-    def _describe(self, source: ImageSource, levels: Sequence[int], role: str) -> dict[int, Tensor]:
-        with _bar(f"reading {role}", len(source), self.progress) as advance:
-            return swd.describe(source, levels, self.settings, role=role, device=self.device, advance=advance)
-
-
-def score_msssim(
-    images: ImageSource, settings: MsssimSettings, device: torch.device, *, progress: bool = False
-) -> MetricResult:
-    """Return the mean MS-SSIM over random pairs of one set; the spread is the mean's standard error.
-
-    Raises:
-        InputError: fewer than two images, or images under 16².
-    """
-    chosen = choose(images, settings.num_images or len(images), settings.seed)
-    wanted = settings.pairs or min(len(chosen) // 2, msssim.MOST_PAIRS)
-    pairs = msssim.draw_pairs(len(chosen), wanted, settings.seed)
-    with _bar("measuring pairs", len(pairs), progress) as advance:
-        scores = msssim.score_pairs(chosen, pairs, batch=settings.batch, device=device, advance=advance)
-    return MetricResult(
-        metric=catalogue.MSSSIM.name,
-        direction=catalogue.MSSSIM.direction,
-        values={"value": float(scores.mean())},
-        spread={"value": msssim.standard_error(scores, pairs)} if len(pairs) > 1 else {},
-        protocol=_protocol(catalogue.MSSSIM, chosen) | {"pairs": len(pairs), "seed": settings.seed},
-        data=_fake(chosen),
-        environment=_environment(device),
-    )
+    def _result(self, measure: Measure, fake: ImageSource, collected: _Collected) -> MetricResult:
+        real = self._real if measure.takes_real else None
+        figures = measure.compute(
+            real.by_recipe[measure.recipe("real")] if real else None,
+            collected.by_recipe[measure.recipe("fake")],
+            progress=self.progress,
+        )
+        data = {"real": real.named()} if real else {}
+        return MetricResult(
+            **asdict(figures),
+            metric=measure.metric.name,
+            direction=measure.metric.direction,
+            protocol=self.protocol(measure, fake),
+            data={**data, "fake": collected.named()},
+            environment=environment(self.device),
+        )
 
 
-def score_inception(
-    images: ImageSource,
-    settings: InceptionSettings,
-    weights: Path,
-    device: torch.device,
-    *,
-    progress: bool = False,
-) -> MetricResult:
-    """Return the Inception Score; the spread is its standard deviation over the splits.
+@dataclass
+class _Collected:
+    """What all metrics together keep of one set."""
 
-    Args:
-        images: the images.
-        settings: see InceptionSettings.
-        weights: the network's file, see `inception.load_network`.
-        device: where the network runs.
-        progress: show a bar on stderr.
+    name: str
+    fingerprint: str
+    by_recipe: dict[Recipe, Collector]
 
-    Raises:
-        InputError: fewer images than splits, or a file that is no such network.
-    """
-    from pgtools.metrics import (
-        inception,
-    )  # torch-fidelity takes seconds to import, and training has no use for it
+    def named(self) -> dict[str, str]:
+        return {"name": self.name, "fingerprint": self.fingerprint}
 
-    chosen = choose(images, settings.num_images or len(images), settings.seed)
-    network = inception.load_network(weights, device)
-    inception.check_count(len(chosen), settings.splits)
-    with _bar("reading images", len(chosen), progress) as advance:
-        logits = inception.read_logits(chosen, network, batch=settings.batch, device=device, advance=advance)
-    mean, deviation = inception.inception_score(logits, settings)
-    return MetricResult(
-        metric=catalogue.INCEPTION_SCORE.name,
-        direction=catalogue.INCEPTION_SCORE.direction,
-        values={"value": mean},
-        spread={"value": deviation},
-        protocol=_protocol(catalogue.INCEPTION_SCORE, chosen) | settings.protocol() | {"weights": sha256_of(weights)},
-        data=_fake(chosen),
-        environment=_environment(device),
-    )
+    def close(self) -> None:
+        for collector in self.by_recipe.values():
+            collector.close()
 
 
-def _protocol(metric: Metric, images: ImageSource) -> dict[str, object]:
-    return {"version": metric.version, "num_images": len(images), "resolution": images.resolution}
+class _Hashes:
+    """The fingerprint of a set, taken while its images stream by in any order."""
+
+    def __init__(self, count: int) -> None:
+        self._hashes = [hashlib.sha256().hexdigest()] * count
+
+    def update(self, images: np.ndarray, indices: Sequence[int]) -> None:
+        for index, image in zip(indices, images, strict=True):
+            self._hashes[index] = image_hash(image)
+
+    def digest(self) -> str:
+        return content_hash(self._hashes)
 
 
-def _fake(images: ImageSource) -> dict[str, dict[str, str]]:
-    return {"fake": {"name": images.name, "fingerprint": images.fingerprint()}}
-
-
-def _environment(device: torch.device) -> dict[str, str]:
+def environment(device: torch.device) -> dict[str, str]:
+    """Return what a result records of the machine: pgtools and torch versions, the device's name."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
     return {"pgtools": __version__, "torch": torch.__version__, "device": name}
-
-
-@contextlib.contextmanager
-def _bar(description: str, total: int, shown: bool) -> Iterator[Callable[[int], None]]:
-    if not shown:
-        yield lambda _: None
-        return
-    with bar(description, total) as advance:
-        yield advance

@@ -66,7 +66,7 @@ def quality_figure(rows: Iterable[Mapping[str, Any]], crop_of: CropOf, settings:
     crops = gather(rows)
     if not crops.are_scored:
         raise InputError("The manifest tells no scores of crops in the store, so there is nothing to draw.")
-    colours = _page_colours()
+    colours = page_colours()
     with style("scores", colours=colours):
         figure = _draw_picture(crops, crop_of, cut_of(crops, settings), colours)
         buffer, smaller = io.BytesIO(), io.BytesIO()
@@ -217,7 +217,7 @@ def _fraction(box: tuple[float, float, float, float], height: float) -> tuple[fl
     return box[0] / _WIDTH, box[1] / height, box[2] / _WIDTH, box[3] / height
 
 
-def _page_colours() -> dict[str, str]:
+def page_colours() -> dict[str, str]:
     """Return the colours of the page's style sheet by day, so that they are said once."""
     css = (files("pgtools.report") / "templates" / "page.css").read_text("utf-8")
     light = css[: css.index("@media")]

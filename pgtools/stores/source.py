@@ -130,6 +130,10 @@ class ImageSource(ABC):
         starts = range(0, len(self), size)
         return content_hash(text for i in starts for text in self.image_hashes(range(i, min(i + size, len(self)))))
 
+    def known_fingerprint(self) -> str | None:
+        """Return the fingerprint where no image must be read for it, else None. Overridden where that is so."""
+        return None
+
     def image_hashes(self, indices: Sequence[int]) -> list[str]:
         """Return each image's SHA-256 as `image_hash` gives it, in the order of `indices`.
 
@@ -173,7 +177,11 @@ class LevelStore(ImageSource):
 
     def fingerprint(self) -> str:
         """Return the fingerprint: from the header where there is one, else by reading every image."""
-        return self.header.content if self.header else super().fingerprint()
+        return self.known_fingerprint() or super().fingerprint()
+
+    def known_fingerprint(self) -> str | None:
+        """Return the fingerprint of the header, or None where there is none."""
+        return self.header.content if self.header else None
 
 
 def check_index(index: int, source: ImageSource) -> int:

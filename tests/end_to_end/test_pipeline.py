@@ -39,7 +39,7 @@ def test_the_whole_way(folder, pgtools) -> None:
     do("train", store, "--out", run, *TINY, *OFTEN)
     do("generate", run, fakes, "--count", 40, "--grid", folder / "fakes.png", "--device", "cpu")
 
-    swd = save("swd.json", "swd", store, run, "--num-images", 20, "--floor", "--device", "cpu")
+    swd = save("swd.json", "swd", store, run, "--num-images", 20, "--device", "cpu")
     msssim = save("msssim.json", "msssim", fakes, "--device", "cpu")
     of_files = save("swd-files.json", "swd", store, fakes, "--device", "cpu")
     assert set(json.loads(of_files.read_text())["values"]) == {"16", "average"}

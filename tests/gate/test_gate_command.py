@@ -33,7 +33,7 @@ def baseline(tmp_path: Path, write: Callable[..., Path], pgtools: Command) -> Pa
 def test_the_same_result_passes(pgtools: Command, baseline: Path, write: Callable[..., Path]) -> None:
     outcome = pgtools("gate", "check", write("again.json"), "--baseline", baseline)
     assert (outcome.code, outcome.err) == (0, "")
-    assert outcome.out.count("same") == 2
+    assert outcome.out.endswith("All figures pass the gate: 2 same.\n")
 
 
 def test_a_worse_result_fails_after_the_table(pgtools: Command, baseline: Path, write: Callable[..., Path]) -> None:
@@ -41,7 +41,7 @@ def test_a_worse_result_fails_after_the_table(pgtools: Command, baseline: Path, 
     outcome = pgtools("gate", "check", worse, "--baseline", baseline)
     assert outcome.code == 3
     rows = [line.split() for line in outcome.out.splitlines()]
-    assert ["swd", "32", "10", "12", "+2", "±0.5", "lower", "worse"] in rows
+    assert ["swd", "32", "10", "12", "+2", "±0.5", "+0.619", "(6.2%)", "lower", "worse"] in rows
     assert "1 of 2 figures fail the gate: swd 32." in outcome.err
 
 
@@ -83,8 +83,12 @@ def test_accept_says_what_moved_and_what_is_measured_differently(
 
 def test_show_lists_what_is_allowed(pgtools: Command, baseline: Path) -> None:
     outcome = pgtools("gate", "show", "--baseline", baseline)
-    assert ["swd", "32", "10", "0.5", "5%,3sigma", "lower"] in [line.split() for line in outcome.out.splitlines()]
-    assert json.loads(pgtools("gate", "show", "--baseline", baseline, "--json").out)["swd"]
+    assert ["swd", "32", "10", "±", "0.1", "5%,3sigma", "±0.5"] in [
+        line.split()[:7] for line in outcome.out.splitlines()
+    ]
+    facts = json.loads(pgtools("gate", "show", "--baseline", baseline, "--json").out)["swd"]
+    assert facts["allowed"]["32"] == 0.5
+    assert facts["power"]["32"]["notices"] == pytest.approx(0.5 + 0.8416212 * 0.1 * 2**0.5)
 
 
 def test_a_name_with_brackets_is_shown_as_it_is(pgtools: Command, tmp_path: Path, write: Callable[..., Path]) -> None:
@@ -103,7 +107,69 @@ def test_a_name_with_brackets_is_shown_as_it_is(pgtools: Command, tmp_path: Path
         (("gate", "check", "r.json"), 2),
         (("gate", "accept", "r.json", "--baseline", "b.json", "--tolerance", "much"), 2),
         (("gate", "accept", "/proc/version", "--baseline", "b.json"), 1),
+        (("gate", "check", "r.json", "--baseline", "b.json", "--json", "--format", "junit"), 2),
+        (("gate", "check", "r.json", "--baseline", "b.json", "--format", "html"), 2),
+        (("gate", "check", "r.json", "--baseline", "b.json", "--out", "gate.html"), 2),
+        (("gate", "check", "r.json", "--baseline", "b.json", "--out", "b.json"), 2),
+        (("gate", "check", "r.json", "--baseline", "b.json", "--out", "/proc/none/gate.md"), 1),
     ],
 )
 def test_wrong_usage_and_what_could_not_be_done(pgtools: Command, words: tuple[str, ...], code: int) -> None:
     assert pgtools(*words).code == code
+
+
+def test_every_file_is_written_also_when_the_gate_fails(
+    pgtools: Command, baseline: Path, write: Callable[..., Path], tmp_path: Path
+) -> None:
+    worse = write("worse.json", values={"32": 12.0, "average": 8.0})
+    outs = [tmp_path / "out" / f"gate.{suffix}" for suffix in ("txt", "json", "md", "xml")]
+    words = [word for path in outs for word in ("--out", path)]
+    outcome = pgtools("gate", "check", worse, "--baseline", baseline, *words, "--format", "junit")
+    assert outcome.code == 3
+    text, facts, markdown, xml = (path.read_text("utf-8") for path in outs)
+    assert xml == outcome.out
+    assert json.loads(facts)["verdict"] in text
+    assert markdown.startswith("### Gate failed")
+    assert sorted(outs[0].parent.iterdir()) == sorted(outs)
+
+
+def test_one_metric_may_be_checked_alone(pgtools: Command, tmp_path: Path, write: Callable[..., Path]) -> None:
+    both, one = tmp_path / "b.json", write("swd.json")
+    assert pgtools("gate", "accept", one, write("fid.json", metric="fid"), "--baseline", both).code == 0
+    missing = pgtools("gate", "check", one, "--baseline", both)
+    assert missing.code == 3
+    assert "fid 32 (missing)" in missing.err
+    outcome = pgtools("gate", "check", one, "--baseline", both, "--only", "swd")
+    assert (outcome.code, "fid" in outcome.out) == (0, False)
+    assert pgtools("gate", "check", one, "--baseline", both, "--only", "fid").code == 3
+    unknown = pgtools("gate", "check", one, "--baseline", both, "--only", "kid")
+    assert (unknown.code, "The baseline has no kid." in unknown.err) == (1, True)
+
+
+def test_json_lines_of_several_snapshots_need_a_name(pgtools: Command, tmp_path: Path, result: Make) -> None:
+    lines = [
+        json.dumps(result(metric=metric, data={"fake": {"name": f"run/{kimg}", "fingerprint": kimg}}).as_dict())
+        for kimg in ("100", "200")
+        for metric in ("swd", "fid")
+    ]
+    (tmp_path / "all.jsonl").write_text("\n".join(lines) + "\n")
+    words = ("gate", "accept", tmp_path / "all.jsonl", "--baseline", tmp_path / "b.json")
+    refused = pgtools(*words)
+    assert refused.code == 1
+    assert "of run/100 and of run/200" in refused.err
+    assert "--fake run/200" in refused.err
+    assert pgtools(*words, "--fake", "200").code == 0
+    assert pgtools("gate", "check", *words[2:], "--fake", "run/100").code == 0
+    assert pgtools("gate", "check", *words[2:]).code == 1
+
+
+def test_a_result_of_the_first_version_is_refused_with_the_remedy(
+    pgtools: Command, baseline: Path, tmp_path: Path, result: Make
+) -> None:
+    old = tmp_path / "old.json"
+    old.write_text(json.dumps({**result().as_dict(), "version": 1}))
+    for verb in ("check", "accept"):
+        outcome = pgtools("gate", verb, old, "--baseline", baseline)
+        assert outcome.code == 1
+        assert "version 1, which has no standard errors" in outcome.err
+        assert "Measure again" in outcome.err

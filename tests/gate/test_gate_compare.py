@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pgtools.errors import InputError
-from pgtools.gate.baseline import DEFAULT, Accepted, Tolerance, accept
-from pgtools.gate.compare import compare, differences, failures
+from pgtools.gate.baseline import Accepted, accept
+from pgtools.gate.compare import compare, differences, environment_notes, failures
+from pgtools.gate.tolerance import DEFAULT, Tolerance
 from pgtools.runtime.results import MetricResult
 
 Make = Callable[..., MetricResult]
@@ -28,14 +29,17 @@ def verdicts(baseline: dict[str, Accepted], *results: MetricResult) -> dict[str,
     [
         (Tolerance(relative=0.05), 0.5),
         (Tolerance(absolute=0.7), 0.7),
-        (Tolerance(sigma=3), 0.6),
-        (Tolerance(relative=0.05, absolute=0.1, sigma=3), 0.6),
+        (Tolerance(sigma=3), 0.6 * math.sqrt(2)),
+        (Tolerance(relative=0.05, absolute=0.1, sigma=3), 0.6 * math.sqrt(2)),
         (Tolerance(), 0.0),
-        (DEFAULT, 0.6),
+        (DEFAULT, 0.6 * math.sqrt(2)),
+        (Tolerance(alarms=0.05), 1.6448536 * 0.2 * math.sqrt(2)),
+        (Tolerance(sigma=3, alarms=0.05), 0.6 * math.sqrt(2)),
     ],
 )
 def test_a_part_may_move_by_the_largest_term(tolerance: Tolerance, expected: float) -> None:
     assert tolerance.allowed(-10.0, 0.2) == pytest.approx(expected)
+    assert tolerance.allowed(-10.0, None) == pytest.approx(tolerance.fixed(-10.0))
 
 
 def test_verdicts_of_known_figures(result: Make) -> None:
@@ -102,7 +106,7 @@ def test_a_value_that_is_not_finite_is_worse_and_becomes_null(result: Make, valu
 
 def test_a_noisier_result_does_not_loosen_its_own_gate(result: Make) -> None:
     baseline = accept({}, [result({"32": 10.0}, spread={"32": 0.2})])
-    assert verdicts(baseline, result({"32": 10.7}, spread={"32": 100.0})) == {"32": "worse"}
+    assert verdicts(baseline, result({"32": 10.9}, spread={"32": 100.0})) == {"32": "worse"}
 
 
 def test_every_field_of_a_different_protocol_is_named(result: Make) -> None:
@@ -132,3 +136,27 @@ def test_what_is_measured_may_change_and_what_it_is_measured_against_may_not(res
 def test_two_results_of_one_metric_are_refused(result: Make) -> None:
     with pytest.raises(InputError, match="Two of the results"):
         compare({}, [result(), result()])
+
+
+def test_each_part_has_its_own_direction(result: Make) -> None:
+    both = {"modes": 900.0, "kl": 1.0}
+    accepted = result(both, direction="higher", directions={"kl": "lower"}, spread={})
+    moved = result({"modes": 800.0, "kl": 0.5}, direction="higher", directions={"kl": "lower"}, spread={})
+    assert verdicts(accept({}, [accepted]), moved) == {"modes": "worse", "kl": "better"}
+    assert [move.direction for move in compare({}, [moved])] == ["higher", "lower"]
+    turned = result(both, direction="higher", spread={})
+    assert differences(accepted, turned) == ["direction of kl: 'lower' → (not given)"]
+
+
+def test_a_field_inside_a_table_is_named(result: Make) -> None:
+    one, two = (result(protocol={"resize": {"filter": name, "quantised": True}}) for name in ("lanczos", "area"))
+    assert differences(one, two) == ["resize.filter: 'lanczos' → 'area'"]
+
+
+def test_another_machine_is_told_and_not_compared(result: Make) -> None:
+    here, there = {"torch": "2.6", "device": "cpu"}, {"torch": "2.6", "device": "H100", "host": "x"}
+    baseline = accept({}, [result(environment=here), result(metric="fid", environment=here)])
+    new = [result(environment=there), result(metric="fid", environment=there), result(metric="is", environment=there)]
+    assert {move.verdict for move in compare(baseline, new)} == {"same", "new"}
+    assert environment_notes(baseline, new) == ["swd, fid: measured elsewhere (device cpu → H100)"]
+    assert environment_notes(baseline, [result(environment=here)]) == []

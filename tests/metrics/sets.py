@@ -31,3 +31,15 @@ def photographs(count: int, side: int, seed: int = 0) -> NDArray[np.uint8]:
     corners = rng.integers(0, 512 - side, (count, 2))
     squares = [photo[:, y : y + side, x : x + side] for y, x in corners]
     return np.stack([square[:, :, :: rng.choice((-1, 1))] for square in squares])
+
+
+def fields(count: int, side: int, seed: int = 0) -> NDArray[np.uint8]:
+    """Independent random fields with a photograph's spectrum, contrasts and casts, uint8 (count, 3, side, side)."""
+    rng = np.random.default_rng(seed)
+    squared = np.fft.fftfreq(side)[:, None] ** 2 + np.fft.rfftfreq(side)[None] ** 2
+    squared[0, 0] = np.inf
+    waves = np.fft.rfft2(rng.standard_normal((count, 3, side, side))) * squared**-0.7
+    smooth = np.fft.irfft2(waves, s=(side, side))
+    smooth = np.einsum("ij,njhw->nihw", [[1, 0.3, 0.2], [0.3, 1, 0.3], [0.2, 0.3, 1]], smooth / smooth.std())
+    contrast, cast = np.exp(rng.normal(0, 0.3, (count, 1, 1, 1))), rng.normal(0, 0.8, (count, 3, 1, 1))
+    return np.clip(127 + 45 * (contrast * smooth + cast), 0, 255).astype(np.uint8)

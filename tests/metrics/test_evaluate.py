@@ -1,22 +1,28 @@
+"""One pass over each set feeds all metrics, and the result says all that made it."""
+
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from pgtools.errors import InputError
-from pgtools.metrics import evaluate
-from pgtools.metrics.catalogue import CATALOGUE
-from pgtools.metrics.evaluate import SwdAgainst, score_msssim
+from pgtools.metrics.catalogue import FID, INCEPTION_SCORE, Metric
+from pgtools.metrics.evaluate import Evaluator, Reading
+from pgtools.metrics.measure import Collector, Measure, Recipe, Role, SetOfImages
 from pgtools.metrics.settings import MsssimSettings, SwdSettings
-from pgtools.runtime.results import result_from_dict
+from pgtools.metrics.swd.measure import SwdMeasure
+from pgtools.runtime.results import Figures, MetricResult, result_from_dict
 from tests.metrics.sets import ArraySource, photographs
 
 CPU = torch.device("cpu")
-SMALL = SwdSettings(neighbourhoods=8, repeats=3, directions=16)
+SMALL = SwdMeasure(SwdSettings(neighbourhoods=8, repeats=3, directions=16, replicates=50))
 
 
 @pytest.fixture
@@ -29,104 +35,196 @@ def fake() -> ArraySource:
     return ArraySource(photographs(20, 32, 2), "fakes")
 
 
-class TestSwd:
-    def test_the_result_says_all_that_made_it(self, real: ArraySource, fake: ArraySource):
-        result = SwdAgainst(real, SMALL, CPU).score(fake)
-        assert result.metric in CATALOGUE
-        assert list(result.values) == list(result.spread) == ["32", "16", "average"]
-        assert result.values["average"] == pytest.approx((result.values["32"] + result.values["16"]) / 2)
-        assert result.protocol == {
-            "version": 1, "num_images": 20, "resolution": 32, "seed": 0,
-            "neighbourhoods": 8, "size": 7, "repeats": 3, "directions": 16,
-        }  # fmt: skip
-        assert result.data["real"] == {"name": "reals", "fingerprint": real.fingerprint()}
-        assert result.data["fake"] == {"name": "fakes", "fingerprint": fake.fingerprint()}
-        assert result_from_dict(json.loads(json.dumps(result.as_dict())), where="here") == result
+@dataclass(frozen=True)
+class Means(Recipe):
+    """The mean of each image; counts what it began and closed."""
 
-    def test_one_repeat_has_no_spread(self, real: ArraySource, fake: ArraySource):
-        assert SwdAgainst(real, replace(SMALL, repeats=1), CPU).score(fake).spread == {}
+    order: tuple[int, ...] | None = None
 
-    def test_little_memory_means_more_passes_and_the_same_figure(self, real: ArraySource, fake: ArraySource):
-        roomy = SwdAgainst(real, SMALL, CPU).score(fake)
-        real.reads = 0
-        tight = SwdAgainst(real, replace(SMALL, memory=0), CPU).score(fake)
-        assert tight.values == roomy.values
-        # A pass for each of two levels; the fingerprint reads them once more.
-        assert real.reads == 3 * 20
+    def begin(self, images: SetOfImages, device: torch.device) -> MeansOfSet:
+        return MeansOfSet(images)
 
-    def test_the_real_set_is_read_once_for_many_scores(self, real: ArraySource, fake: ArraySource):
-        against = SwdAgainst(real, SMALL, CPU)
-        first = against.score(fake)
-        reads = real.reads
-        assert against.score(fake) == first
-        assert against.score(real).values != first.values
-        assert real.reads == reads + 2 * 20  # as the second argument: described, and its fingerprint
-
-    def test_unequal_counts_are_refused_unless_a_number_is_named(self, real: ArraySource):
-        fewer = ArraySource(photographs(12, 32, 2), "fewer")
-        with pytest.raises(InputError, match="20 images, fewer 12") as caught:
-            SwdAgainst(real, SMALL, CPU).score(fewer)
-        assert caught.value.hint == "Pass --num-images 12."
-        result = SwdAgainst(real, replace(SMALL, num_images=12), CPU).score(fewer)
-        assert result.protocol["num_images"] == 12
-        with pytest.raises(InputError, match="12 images; 15 were asked for"):
-            SwdAgainst(real, replace(SMALL, num_images=15), CPU).score(fewer)
-
-    def test_unequal_and_small_sizes_are_refused_before_an_image_is_read(self, real: ArraySource):
-        other, tiny = ArraySource(photographs(20, 16), "others"), ArraySource(photographs(20, 8), "tiny")
-        with pytest.raises(InputError, match="reals has 32² images, others 16²"):
-            SwdAgainst(real, SMALL, CPU).score(other)
-        with pytest.raises(InputError, match="8² pixels"):
-            SwdAgainst(tiny, SMALL, CPU).score(tiny)
-        assert other.reads == tiny.reads == 0
-
-    def test_the_floor_is_of_other_real_images(self, real: ArraySource, fake: ArraySource):
-        half = replace(SMALL, num_images=10)
-        against = SwdAgainst(real, half, CPU)
-        others = against._other_reals()
-        assert len(others) == 10
-        known = {image.tobytes() for image in against.real.read(range(10))}
-        assert not known & {image.tobytes() for image in others.read(range(10))}
-        result = against.score(fake, floor=True)
-        assert result.floor == SwdAgainst(against.real, half, CPU).score(others).values
-        assert result.values == against.score(fake).values
-        damaged = result.as_dict() | {"floor": {"32": "0.1"}}
-        with pytest.raises(InputError, match="floors are no numbers"):
-            result_from_dict(damaged, where="here")
-
-    def test_a_floor_without_enough_real_images_is_refused(self, real: ArraySource, fake: ArraySource):
-        with pytest.raises(InputError, match="the floor of 20 takes 40") as caught:
-            SwdAgainst(real, SMALL, CPU).score(fake, floor=True)
-        assert "--num-images 10" in caught.value.hint
+    def reading_order(self, count: int) -> Sequence[int] | None:
+        return self.order
 
 
-class TestMsssim:
-    def test_the_result_says_all_that_made_it(self, fake: ArraySource):
-        result = score_msssim(fake, MsssimSettings(seed=3), CPU)
-        assert result.metric in CATALOGUE
-        assert result.protocol == {"version": 1, "num_images": 20, "resolution": 32, "pairs": 10, "seed": 3}
-        assert result.data == {"fake": {"name": "fakes", "fingerprint": fake.fingerprint()}}
-        assert result_from_dict(json.loads(json.dumps(result.as_dict())), where="here") == result
+class MeansOfSet(Collector):
+    open = 0
 
-    def test_more_pairs_than_half_the_images_can_be_asked_for(self, fake: ArraySource):
-        few, many = (score_msssim(fake, MsssimSettings(pairs=pairs), CPU) for pairs in (10, 100))
-        assert many.protocol["pairs"] == 100
-        assert many.values != few.values
+    def __init__(self, images: SetOfImages) -> None:
+        self.images, self.means, self.came = images, np.zeros(images.count), []
+        MeansOfSet.open += 1
 
-    def test_pairs_are_never_more_than_the_papers_unless_asked_for(self, monkeypatch: pytest.MonkeyPatch):
-        monkeypatch.setattr(evaluate.msssim, "MOST_PAIRS", 4)
-        assert score_msssim(ArraySource(photographs(20, 16)), MsssimSettings(), CPU).protocol["pairs"] == 4
+    def update(self, images: Tensor, indices: Sequence[int]) -> None:
+        self.means[list(indices)] = images.double().mean((1, 2, 3)).numpy()
+        self.came += indices
 
-    def test_one_pair_has_no_error(self):
-        two = ArraySource(photographs(2, 16))
-        assert score_msssim(two, MsssimSettings(), CPU).spread == {}
+    def parts(self) -> dict[str, Any]:
+        return {}
 
-    def test_one_image_is_refused(self):
-        with pytest.raises(InputError, match="1 image"):
-            score_msssim(ArraySource(photographs(1, 16)), MsssimSettings(), CPU)
+    def absorb(self, parts: dict[str, Any]) -> None:
+        raise NotImplementedError
 
-    def test_a_set_of_fewer_kinds_scores_higher(self):
-        varied = ArraySource(photographs(64, 32, 1))
-        repeated = ArraySource(np.tile(photographs(8, 32, 1), (8, 1, 1, 1)))
-        low, high = (score_msssim(images, MsssimSettings(), CPU).values["value"] for images in (varied, repeated))
-        assert high > low
+    def close(self) -> None:
+        MeansOfSet.open -= 1
+
+
+@dataclass(frozen=True)
+class Brightness(Measure):
+    """The mean of all pixels; `like` lends it the name of another metric."""
+
+    like: Metric = INCEPTION_SCORE
+    order: tuple[int, ...] | None = None
+    takes_real = False
+
+    @property
+    def metric(self) -> Metric:  # type: ignore[override]
+        return self.like
+
+    def recipe(self, role: Role) -> Means:
+        return Means(self.order)
+
+    def protocol(self) -> dict[str, Any]:
+        return {"of": "pixels"}
+
+    def compute(self, real: MeansOfSet | None, fake: MeansOfSet, *, progress: bool = False) -> Figures:
+        return Figures({"value": float(fake.means.mean())})
+
+
+@dataclass(frozen=True)
+class Difference(Brightness):
+    """The same, less that of the real images."""
+
+    takes_real = True
+
+    def compute(self, real: MeansOfSet | None, fake: MeansOfSet, *, progress: bool = False) -> Figures:
+        assert real is not None
+        return Figures({"value": float(fake.means.mean() - real.means.mean())})
+
+
+def score(measures: list[Measure], real: ArraySource | None, fake: ArraySource, **reading: Any) -> list[MetricResult]:
+    with Evaluator(measures, real, Reading(**reading), CPU) as evaluator:
+        return evaluator.score(fake)
+
+
+def test_the_result_says_all_that_made_it(real: ArraySource, fake: ArraySource):
+    (result,) = score([SMALL], real, fake)
+    assert list(result.values) == list(result.spread) == list(result.floor) == ["32", "16", "average"]
+    assert result.protocol == {
+        "version": 1, "num_images": 20, "resolution": 32, "seed": 0, "seeds": 1,
+        "neighbourhoods": 8, "size": 7, "repeats": 3, "directions": 16,
+    }  # fmt: skip
+    assert result.data["real"] == {"name": "reals", "fingerprint": real.fingerprint()}
+    assert result.data["fake"] == {"name": "fakes", "fingerprint": fake.fingerprint()}
+    assert result.environment["device"] == "cpu"
+    assert result_from_dict(json.loads(json.dumps(result.as_dict())), where="here") == result
+
+
+def test_one_pass_over_each_set_feeds_all_metrics(real: ArraySource, fake: ArraySource):
+    measures: list[Measure] = [SMALL, Brightness(), Difference(FID)]
+    found = score(measures, real, fake, batch=7)
+    assert [result.metric for result in found] == ["swd", "inception-score", "fid"]
+    # Fingerprints included: each image is read once.
+    assert real.reads == fake.reads == 20
+    assert found[0] == score([SMALL], real, fake)[0]
+    assert found[1].values["value"] == pytest.approx(fake.images.mean())
+    assert found[2].values["value"] == pytest.approx(fake.images.mean() - real.images.mean())
+
+
+def test_metrics_that_want_the_same_share_it_and_let_it_go(real: ArraySource, fake: ArraySource):
+    MeansOfSet.open = 0
+    with Evaluator([Brightness(), Difference(FID)], real, Reading(), CPU) as evaluator:
+        evaluator.score(fake)
+        assert MeansOfSet.open == 1  # of the real images
+    assert MeansOfSet.open == 0
+
+
+def test_the_real_set_is_read_once_for_many_scores(real: ArraySource, fake: ArraySource):
+    with Evaluator([SMALL], real, Reading(), CPU) as evaluator:
+        first = evaluator.score(fake)
+        assert evaluator.score(fake) == first
+        assert evaluator.score(ArraySource(real.images[::-1].copy()))[0].values != first[0].values
+    assert real.reads == 20
+
+
+def test_images_are_read_in_the_order_that_a_metric_likes(fake: ArraySource):
+    order = tuple(np.random.default_rng(0).permutation(20).tolist())
+    (plain,), (ordered,) = (score([Brightness(order=some)], None, fake, batch=6) for some in (None, order))
+    assert plain == ordered
+    assert ordered.data["fake"]["fingerprint"] == fake.fingerprint()
+
+
+def test_metrics_without_real_images_need_none(fake: ArraySource):
+    assert score([Brightness()], None, fake)[0].data.keys() == {"fake"}
+    with pytest.raises(InputError, match="swd compares with real images; none were given"):
+        score([SMALL, Brightness()], None, fake)
+
+
+def test_unequal_counts_are_refused_only_where_a_metric_wants_equal_ones(real: ArraySource):
+    fewer = ArraySource(photographs(12, 32, 2), "fewer")
+    with pytest.raises(InputError, match="20 images, fewer 12; swd compares") as caught:
+        score([Difference(FID), SMALL], real, fewer)
+    assert caught.value.hint == "Pass --num-images 12."
+    assert real.reads == fewer.reads == 0
+    assert score([SMALL], real, fewer, num_images=12)[0].protocol["num_images"] == 12
+    protocol = score([Difference(FID)], real, fewer)[0].protocol
+    assert (protocol["num_images"], protocol["num_real"]) == (12, 20)
+    with pytest.raises(InputError, match="12 images; 15 were asked for"):
+        score([SMALL], real, fewer, num_images=15)
+
+
+def test_unequal_and_small_sizes_are_refused_before_an_image_is_read(real: ArraySource):
+    other, tiny = ArraySource(photographs(20, 16), "others"), ArraySource(photographs(20, 8), "tiny")
+    with pytest.raises(InputError, match="reals has 32² images, others 16²"):
+        score([SMALL], real, other)
+    with pytest.raises(InputError, match="8² pixels"):
+        score([SMALL], tiny, tiny)
+    assert real.reads == other.reads == tiny.reads == 0
+
+
+def test_a_set_that_fails_half_way_leaves_nothing_behind(real: ArraySource, fake: ArraySource):
+    class Broken(ArraySource):
+        def read_top(self, indices: Sequence[int]) -> np.ndarray:
+            if 11 in indices:
+                raise InputError("image 11 is damaged")
+            return super().read_top(indices)
+
+    MeansOfSet.open = 0
+    with (
+        Evaluator([Difference(FID)], real, Reading(batch=4), CPU) as evaluator,
+        pytest.raises(InputError, match="11 is damaged"),
+    ):
+        evaluator.score(Broken(fake.images))
+    assert MeansOfSet.open == 0
+
+
+def test_swd_and_msssim_together_are_those_alone(real: ArraySource, fake: ArraySource):
+    from pgtools.metrics.msssim.measure import MsssimMeasure
+
+    pairs = MsssimMeasure(MsssimSettings(seed=3))
+    together = score([SMALL, pairs], real, fake, batch=6)
+    alone = [*score([SMALL], real, fake), *score([pairs], None, fake)]
+    assert together == alone
+
+
+def test_a_number_of_images_is_a_seeded_choice(real: ArraySource, fake: ArraySource):
+    found = [score([SMALL], real, fake, num_images=10, seed=seed)[0] for seed in (0, 0, 1)]
+    assert found[0] == found[1]
+    assert found[0].data["fake"]["fingerprint"] != found[2].data["fake"]["fingerprint"]
+
+
+def test_results_of_the_first_version_are_still_read():
+    old = {
+        "format": "pgtools-result", "version": 1, "metric": "swd", "direction": "lower", "values": {"16": 1.5},
+        "spread": {"16": 0.1}, "floor": {}, "protocol": {}, "data": {}, "environment": {},
+    }  # fmt: skip
+    assert result_from_dict(old, where="here").values == {"16": 1.5}
+    for name, bad in {"interval": {"16": [1]}, "scatter": {"over": 3}, "verdict": {"16": 4}}.items():
+        with pytest.raises(InputError, match="damaged metric result"):
+            result_from_dict(old | {name: bad}, where="here")
+
+
+def test_settings_are_part_of_the_protocol_and_memory_is_not():
+    told = SMALL.protocol()
+    assert replace(SMALL.settings, memory=3.0, batch=5, replicates=7).protocol() == told
+    assert replace(SMALL.settings, directions=5).protocol() != told

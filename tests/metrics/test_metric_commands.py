@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -33,15 +34,29 @@ def fake(tmp_path: Path) -> Path:
     return save(photographs(12, 32, 2), tmp_path / "fake")
 
 
-def test_swd_prints_levels_and_what_made_them(pgtools: Run, real: Path, fake: Path):
-    outcome = pgtools("swd", real, fake, *SMALL, "--num-images", 6, "--floor")
+def test_swd_prints_levels_their_uncertainty_and_what_made_them(pgtools: Run, real: Path, fake: Path):
+    outcome = pgtools("swd", real, fake, *SMALL, "--num-images", 6)
     assert outcome.code == 0, outcome.err
     lines = outcome.out.splitlines()
     assert lines[0] == "Sliced Wasserstein distance in 1e-3, lower is better"
-    assert lines[1].startswith("num_images 6, resolution 32, seed 0, neighbourhoods 8, size 7")
-    assert lines[3].split() == ["part", "value", "±", "over", "repeats", "floor"]
-    assert [line.split()[0] for line in lines[4:]] == ["32", "16", "average"]
-    assert all(len(line.split()) == 4 for line in lines[4:])
+    assert lines[1].startswith("num_images 6, resolution 32, seed 0, seeds 1, neighbourhoods 8, size 7")
+    assert re.split(r" {2,}", lines[3].strip()) == [
+        "part", "value", "± standard error", "95 of 100", "floor", "verdict",
+    ]  # fmt: skip
+    assert [line.split()[0] for line in lines[4:7]] == ["32", "16", "average"]
+    assert all("indistinguishable from real at this N" in line for line in lines[4:7])
+    assert lines[7].startswith("± over repeats: 32 ")
+
+
+def test_swd_without_resampling_prints_distances_alone(pgtools: Run, real: Path, fake: Path):
+    outcome = pgtools("swd", real, fake, *SMALL, "--replicates", 0, "--seeds", 2)
+    assert outcome.out.splitlines()[3].split() == ["part", "value"]
+    assert "± over seeds: 32 " in outcome.out
+
+
+def test_swd_on_the_disk_is_the_same(pgtools: Run, real: Path, fake: Path):
+    found = [pgtools("swd", real, fake, *SMALL, "--json", *memory).out for memory in ((), ("--memory", 0))]
+    assert found[0] == found[1]
 
 
 def test_every_kind_of_store_gives_the_same_figure(pgtools: Run, real: Path, fake: Path, tmp_path: Path):
@@ -65,9 +80,9 @@ def test_msssim_prints_value_and_standard_error(pgtools: Run, fake: Path):
     assert outcome.code == 0, outcome.err
     lines = outcome.out.splitlines()
     assert lines[1] == "num_images 12, resolution 32, pairs 6, seed 0"
-    assert lines[-1].split()[0] == "value"
+    value = next(line for line in lines if line.startswith("value"))
     result = json.loads(pgtools("msssim", fake, "--device", "cpu", "--json").out)
-    assert f"{result['values']['value']:.4f}" == lines[-1].split()[1]
+    assert f"{result['values']['value']:.4f}" == value.split()[1]
 
 
 def test_inception_score_says_where_its_weights_come_from(

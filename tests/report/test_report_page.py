@@ -118,7 +118,7 @@ def test_known_words_of_a_known_run(make_run: MakeRun, result: MetricResult) -> 
 
 
 def test_a_given_result_replaces_the_runs_own(make_run: MakeRun) -> None:
-    given = MetricResult("swd", "lower", {"16": 1.25})
+    given = MetricResult(metric="swd", direction="lower", values={"16": 1.25})
     page = compose(read_run(make_run()), [("swd.json", given)], Knowledge())
     assert [(group.source, group.parts[0].value) for group in page.scores] == [("swd.json", "1.25")]
 

@@ -6,7 +6,7 @@ import click
 
 from pgtools.cli._lazy import LazyCommands, OrderedGroup
 
-COMMANDS = ("build", "stores", "restore")
+COMMANDS = ("build", "stores", "restore", "metrics")
 
 
 @click.group(
@@ -23,4 +23,5 @@ def command() -> None:
       pgtools bench build
       pgtools bench stores
       pgtools bench restore
+      pgtools bench metrics
     """

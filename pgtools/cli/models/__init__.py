@@ -13,7 +13,7 @@ COMMANDS = ("list", "fetch", "add", "verify", "path", "remove", "measure", "trai
     cls=OrderedGroup,
     name="models",
     commands=LazyCommands(__name__, COMMANDS),
-    short_help="Networks that pgtools can use: list them, fetch them, check them.",
+    short_help="List, fetch and check networks.",
 )
 def command() -> None:
     """List the networks that pgtools can use, fetch their files, check them.

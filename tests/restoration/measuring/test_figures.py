@@ -154,7 +154,7 @@ MISTAKES = {
     "full-swing luminance": (figures.conventions, "luminance", lambda image: image.astype(float) @ [0.3, 0.59, 0.11]),
     "another window": (figures, "SIGMA", 1.2),
     "no luminance term": (figures, "luminance_term", lambda blurred: 1.0),
-    "constants of another range": (building_blocks, "_C2", 0.03**2),
+    "constants of another range": (building_blocks, "C2", 0.03**2),
 }
 
 
