@@ -33,7 +33,9 @@ TIMES = ("seconds", "images_per_second")
 
 
 def score(images: ImageSource) -> MetricResult:
-    return MetricResult("mean", "lower", {"value": float(images.read(range(len(images))).mean())})
+    return MetricResult(
+        metric="mean", direction="lower", values={"value": float(images.read(range(len(images))).mean())}
+    )
 
 
 def lines(file: Path) -> list[dict[str, Any]]:
@@ -357,7 +359,7 @@ def test_a_score_that_fails_is_told_and_made_up_for(
     def failing(images: ImageSource) -> MetricResult:
         if isinstance(fault, Exception):
             raise fault
-        return MetricResult("mean", "lower", {"value": fault})
+        return MetricResult(metric="mean", direction="lower", values={"value": fault})
 
     run = tmp_path / "run"
     assert train(source, run, dataclasses.replace(tiny, total_kimg=0.064), score=failing).images == 64

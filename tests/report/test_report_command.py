@@ -40,7 +40,9 @@ def test_the_page_replaces_a_page_but_no_folder(
 
 
 def test_results_and_the_nearest_preset_are_in_the_page(pgtools: Command, make_run: MakeRun, tmp_path: Path) -> None:
-    result = MetricResult("inception-score", "higher", {"value": 7.83}, protocol={"num_images": 50000})
+    result = MetricResult(
+        metric="inception-score", direction="higher", values={"value": 7.83}, protocol={"num_images": 50000}
+    )
     (tmp_path / "is.json").write_text(json.dumps(result.as_dict()))
     folder = make_run()
     assert pgtools("report", folder, "--metrics", tmp_path / "is.json").code == 0

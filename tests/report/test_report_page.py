@@ -65,7 +65,11 @@ def page_of(folder: Path, *results: tuple[str, MetricResult], **words: Any) -> s
 def result() -> MetricResult:
     """A figure that is not in the run."""
     return MetricResult(
-        "msssim", "lower", {"value": 0.28376}, {"value": 0.0012}, protocol={"num_images": 20000, "seed": 7}
+        metric="msssim",
+        direction="lower",
+        values={"value": 0.28376},
+        spread={"value": 0.0012},
+        protocol={"num_images": 20000, "seed": 7},
     )
 
 
@@ -135,7 +139,7 @@ def test_the_floor_has_a_column_where_there_is_one(make_run: MakeRun) -> None:
 
 def test_every_metric_of_the_run_has_its_own_chart(make_run: MakeRun) -> None:
     folder = make_run()
-    other = MetricResult("msssim", "lower", {"value": 0.3})
+    other = MetricResult(metric="msssim", direction="lower", values={"value": 0.3})
     with (folder / "scores.jsonl").open("a") as file:
         file.write(json.dumps({"images": 120_000, "kimg": 120, "result": other.as_dict()}) + "\n")
     charts = compose(read_run(folder), [], Knowledge()).score_curves
@@ -190,7 +194,9 @@ def test_names_from_files_are_words_and_never_markup(make_run: MakeRun) -> None:
     config["settings"][evil] = evil
     config["data"]["name"] = config["pgtools"] = evil
     (folder / "config.json").write_text(json.dumps(config))
-    bad = MetricResult(evil, "lower", {evil: 1.0}, protocol={evil: evil, "num_images": evil, "seed": evil})
+    bad = MetricResult(
+        metric=evil, direction="lower", values={evil: 1.0}, protocol={evil: evil, "num_images": evil, "seed": evil}
+    )
     score = {"images": 1000, "kimg": 1.0, "result": bad.as_dict()}
     with (folder / "scores.jsonl").open("a") as file:
         file.write(json.dumps(score) + "\n")

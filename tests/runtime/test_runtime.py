@@ -221,7 +221,14 @@ def test_cuda_computes_in_whole_float32(monkeypatch: pytest.MonkeyPatch, name: s
 
 
 def test_results_survive_json_and_foreign_files_do_not(tmp_path) -> None:
-    result = MetricResult("swd", "lower", {"16": 7.5}, {"16": 0.1}, {"seed": 0}, {"real": {"name": "x"}})
+    result = MetricResult(
+        metric="swd",
+        direction="lower",
+        values={"16": 7.5},
+        spread={"16": 0.1},
+        protocol={"seed": 0},
+        data={"real": {"name": "x"}},
+    )
     path = tmp_path / "r.json"
     path.write_text(json.dumps(result.as_dict()))
     assert read_result(path) == result

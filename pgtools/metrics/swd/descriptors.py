@@ -24,6 +24,8 @@ from pgtools.metrics.swd.pyramid import laplacian_levels, laplacian_levels_of, p
 from pgtools.runtime.workers import cpu_count
 
 Parts = dict[str, tuple[NDArray[np.int64], NDArray[Any]]]
+# Images in a thread's hands at once: enough that NumPy's calls are few, few enough for the cache.
+_TOGETHER = 8
 # A deviation under this part of the mean is told from rounding by a second look.
 _SUSPICIOUS = 1e-6
 
@@ -91,10 +93,15 @@ class DescriptorSet(Collector):
         """Cut the patches of some images, (N, C, R, R) in 0..255."""
         self._seen[list(indices)] = True
         if images.device.type == "cpu":
-            pixels = images.numpy()
+            pixels, numbers = images.numpy(), np.asarray(indices)
             threads = min(cpu_count(), len(indices)) or 1
+            starts = range(0, len(indices), _TOGETHER)
             with opencv_alone(), ThreadPoolExecutor(threads) as pool:
-                list(pool.map(lambda image, index: self._cut(image, index, threads), pixels, indices))
+                list(
+                    pool.map(
+                        lambda at: self._cut(pixels[at : at + _TOGETHER], numbers[at : at + _TOGETHER], threads), starts
+                    )
+                )
         else:
             self._cut_on_device(images, list(indices))
 
@@ -147,23 +154,23 @@ class DescriptorSet(Collector):
     def _all(self) -> list[tuple[int, int, Drawn]]:
         return [(seed, level, drawn) for seed, levels in enumerate(self.drawn) for level, drawn in levels.items()]
 
-    def _cut(self, image: NDArray[np.uint8], index: int, threads: int) -> None:
-        size, half = self.settings.size, self.settings.size // 2
-        levels = laplacian_levels_of(np.ascontiguousarray(image.transpose(1, 2, 0)).astype(np.float32))
-        while True:
+    def _cut(self, images: NDArray[np.uint8], numbers: NDArray[np.int64], threads: int) -> None:
+        size, channels = self.settings.size, self.images.channels
+        planes = [np.ascontiguousarray(image.transpose(1, 2, 0)).astype(np.float32) for image in images]
+        pyramids = [laplacian_levels_of(plane) for plane in planes]
+        for side in self.levels:
             with timed("pyramid", threads):
-                side, band = next(levels, (0, None))
-            if band is None:
-                return
+                bands = np.stack([next(levels)[1] for levels in pyramids])  # (n, side, side, C)
             with timed("patches", threads):
+                image = np.arange(len(images))[:, None] * side**2
                 for levels_drawn in self.drawn:
                     drawn = levels_drawn[side]
-                    corners = (drawn.centres[index].astype(np.int64) - half) @ (side, 1)
-                    # (P, 1) + (C·size²) → (P, C·size²): places in the band, whose channels lie side by side.
-                    places = corners[:, None] * self.images.channels + _offsets(side, size, self.images.channels)
-                    patches = band.ravel().take(places)
-                    drawn.patches.array[index] = patches
-                    drawn.sums[index] = _sums(patches, self.images.channels)
+                    corners = image + (drawn.centres[numbers].astype(np.int64) - size // 2) @ (side, 1)  # (n, P)
+                    # Channels lie side by side in a band: (n, P, 1) + (C·size²) → places of (n, P, C·size²).
+                    places = corners[..., None] * channels + _offsets(side, size, channels)
+                    patches = bands.ravel().take(places)
+                    drawn.patches.array[numbers] = patches
+                    drawn.sums[numbers] = _sums(patches, channels)
 
     def _cut_on_device(self, images: Tensor, indices: list[int]) -> None:
         with torch.no_grad():
@@ -194,5 +201,8 @@ def _offsets(side: int, size: int, channels: int) -> NDArray[np.int64]:
 
 
 def _sums(patches: NDArray[np.float32], channels: int) -> NDArray[np.float64]:
-    exact = patches.reshape(len(patches), channels, -1).astype(np.float64)
-    return np.stack((exact.sum((0, 2)), np.square(exact).sum((0, 2))))
+    """Return the sums of each channel and of its squares, (n, P, C·size²) → float64 (n, 2, C)."""
+    exact = patches.astype(np.float64)
+    sums = np.stack((exact.sum(1), np.einsum("npk,npk->nk", exact, exact)), 1)  # (n, 2, C·size²)
+    of_channels: NDArray[np.float64] = sums.reshape(len(patches), 2, channels, -1).sum(3)
+    return of_channels

@@ -56,18 +56,43 @@ def sliced_wasserstein(a: Tensor, b: Tensor, directions: Tensor) -> float:
     if a.shape != b.shape or a.ndim != 2 or not len(a):
         raise InputError(f"Descriptor sets of shapes {tuple(a.shape)} and {tuple(b.shape)}; expected equal, not empty.")
     first, second = (Normalised(rows.detach().cpu().numpy(), np.zeros(1), np.ones(1)) for rows in (a, b))
-    return float(np.mean(distances(first, second, directions.cpu().double().numpy(), a.device)))
+    return float(np.mean(distances(first, second, directions.cpu().double().numpy(), Lines(a.device))))
 
 
-def distances(
-    a: Normalised, b: Normalised, directions: NDArray[np.float64], device: torch.device
-) -> NDArray[np.float64]:
+class Lines:
+    """Room for the lines of two sets, kept from level to level: memory asked for anew is slow to come.
+
+    Args:
+        device: where the lines are.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self._room = torch.empty(0, device=device)
+
+    def pair(self, directions: int, rows: int) -> tuple[Tensor, Tensor]:
+        """Return two tensors, float32 (directions, rows), of whatever they held before."""
+        size = directions * rows
+        if len(self._room) < 2 * size:
+            # NumPy asks for memory in large pages, which come many times as fast.
+            here = self.device.type == "cpu"
+            room = (
+                torch.from_numpy(np.empty(2 * size, np.float32)) if here else torch.empty(2 * size, device=self.device)
+            )
+            self._room = room
+        return self._room[:size].view(directions, rows), self._room[size : 2 * size].view(directions, rows)
+
+
+def distances(a: Normalised, b: Normalised, directions: NDArray[np.float64], lines: Lines) -> NDArray[np.float64]:
     """Return the distance along each direction, float64 (k,), as many directions at once as memory allows."""
     found: list[float] = []
-    at_once = _directions_at_once(len(a.rows), device)
+    at_once = _directions_at_once(len(a.rows), lines.device)
     for start in range(0, len(directions), at_once):
         some = directions[start : start + at_once]
-        found += mean_gaps(project(a, some, device), project(b, some, device))
+        first, second = lines.pair(len(some), len(a.rows))
+        project(a, some, lines.device, out=first)
+        project(b, some, lines.device, out=second)
+        found += mean_gaps(first, second)
     return np.array(found)
 
 

@@ -13,7 +13,7 @@ from pgtools.metrics.catalogue import SWD
 from pgtools.metrics.measure import Measure, Role, shown_bar
 from pgtools.metrics.settings import SwdSettings
 from pgtools.metrics.swd.descriptors import Descriptors, DescriptorSet
-from pgtools.metrics.swd.distance import distances
+from pgtools.metrics.swd.distance import Lines, distances
 from pgtools.metrics.swd.draws import draw_directions
 from pgtools.metrics.swd.projection import Normalised
 from pgtools.metrics.swd.scatter import Array, Images, Replicates, deal, draw_weights, resample
@@ -49,6 +49,7 @@ class SwdMeasure(Measure):
         settings, count = self.settings, real.images.count
         resampled = settings.replicates > 0 and count > 1
         groups = deal(count, settings.seed)
+        lines = Lines(real.device)
         weights = draw_weights(settings.replicates, int(groups.max()) + 1, settings.seed) if resampled else None
         with shown_bar("comparing levels", len(real.levels) * settings.seeds, progress) as advance:
             for level in real.levels:
@@ -57,7 +58,7 @@ class SwdMeasure(Measure):
                     own = replace(settings, seed=settings.seed + seed)
                     drawn = [draw_directions(level, r, own, real.images.channels) for r in range(settings.repeats)]
                     with _normalised(real, seed, level) as a, _normalised(fake, seed, level) as b:
-                        gaps = distances(a.descriptors, b.descriptors, np.concatenate(drawn), real.device)
+                        gaps = distances(a.descriptors, b.descriptors, np.concatenate(drawn), lines)
                         rows.append(1000 * gaps.reshape(settings.repeats, -1).mean(1))
                         if weights is not None and seed == 0:
                             replicates[str(level)] = resample(a, b, drawn[0], groups, weights, real.device)

@@ -15,7 +15,7 @@ from pgtools.metrics.swd.phases import timed
 from pgtools.runtime.workers import cpu_count
 
 # Rows in the matrix product at once, and rows that a thread normalises while they are in its cache.
-_ROWS, _BLOCK = 1 << 16, 1 << 11
+_ROWS, _BLOCK = 1 << 14, 1 << 11
 
 
 @dataclass(frozen=True)
@@ -45,22 +45,28 @@ class Normalised:
         return found.astype(np.float32).reshape(rows.shape)
 
 
-def project(descriptors: Normalised, directions: NDArray[np.float64], device: torch.device) -> Tensor:
+def project(
+    descriptors: Normalised, directions: NDArray[np.float64], device: torch.device, *, out: Tensor | None = None
+) -> Tensor:
     """Return every descriptor along every direction, float32 (k, n) on the device.
 
     Args:
         descriptors: n of them.
         directions: float64 (k, C·size²).
         device: on the CPU the product is in float32, elsewhere in float64, where TF32 cannot reach it.
+        out: what to write it to, if given.
     """
+    lines = torch.empty((len(directions), len(descriptors.rows)), device=device) if out is None else out
     if device.type == "cpu":
-        return torch.from_numpy(_project_here(descriptors, directions.astype(np.float32)))
-    return project_on(descriptors, directions, device)
+        _project_here(descriptors, directions.astype(np.float32), lines.numpy())
+    else:
+        project_by_torch(descriptors, directions, lines)
+    return lines
 
 
-def project_on(descriptors: Normalised, directions: NDArray[np.float64], device: torch.device) -> Tensor:
-    """Return what `project` returns, by torch on any device."""
-    lines = torch.empty((len(directions), len(descriptors.rows)), device=device)
+def project_by_torch(descriptors: Normalised, directions: NDArray[np.float64], lines: Tensor) -> None:
+    """Write what `project` returns, on the device of `lines`."""
+    device = lines.device
     wide = torch.from_numpy(directions).to(device)
     mean, deviation = (torch.from_numpy(x).to(device)[:, None] for x in (descriptors.mean, descriptors.deviation))
     with timed("project"), torch.no_grad():
@@ -69,11 +75,9 @@ def project_on(descriptors: Normalised, directions: NDArray[np.float64], device:
             rows = (rows.view(len(rows), descriptors.channels, -1) - mean) / deviation
             # Rounded to float32 as on the CPU: descriptors are defined in it.
             lines[:, start:stop] = wide @ rows.flatten(1).float().double().T
-    return lines
 
 
-def _project_here(descriptors: Normalised, directions: NDArray[np.float32]) -> NDArray[np.float32]:
-    lines = np.empty((len(directions), len(descriptors.rows)), np.float32)
+def _project_here(descriptors: Normalised, directions: NDArray[np.float32], lines: NDArray[np.float32]) -> None:
     buffer = np.empty((min(_ROWS, lines.shape[1]), directions.shape[1]), np.float32)
     threads = cpu_count()
     with ThreadPoolExecutor(threads) as pool:
@@ -87,7 +91,6 @@ def _project_here(descriptors: Normalised, directions: NDArray[np.float32]) -> N
                 list(pool.map(block, range(0, len(rows), _BLOCK)))
             with timed("project"):
                 np.matmul(directions, found.T, out=lines[:, start:stop])
-    return lines
 
 
 def _chunks(count: int) -> Iterator[tuple[int, int]]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,6 +30,7 @@ GROUPS = 512
 # Points of the grid are at these shares of both sets together: closer in the tails.
 _TAILS = np.array([0.0003, 0.001, 0.003])
 _SHARES = np.concatenate((_TAILS, np.linspace(0.008, 0.992, 122), 1 - _TAILS[::-1]))
+_STEPS = 1 << 14
 _SAMPLE, _ROWS_FOR_PARTS = 1 << 15, 1 << 15
 
 
@@ -97,41 +99,48 @@ def resample(
     sides = [_Side(images, some, groups, device) for images in (real, fake)]
     threads = cpu_count()
 
-    def along(i: int) -> tuple[Array, Array, Array]:
+    def along(i: int) -> tuple[NDArray[Any], ...]:
         with timed("scatter", threads):
-            edges = _grid(sides[0].lines[i], sides[1].lines[i])
-            widths = (edges[2:] - edges[:-2]) / 2
-            (f, moves_f), (g, moves_g) = (side.along(i, edges) for side in sides)
-            return (f - g) * widths, moves_f * widths, moves_g * widths
+            grid = _Grid(sides[0].lines[i], sides[1].lines[i])
+            widths = (grid.edges[2:] - grid.edges[:-2]) / 2
+            (f, moves_f), (g, moves_g) = (side.along(i, grid) for side in sides)
+            moves = ((moved * widths).astype(np.float32) for moved in (moves_f, moves_g))
+            return (f - g) * widths, *moves
 
     with ThreadPoolExecutor(threads) as pool:
         found = list(pool.map(along, range(len(some))))
     with timed("scatter"):
         gap, by_real, by_fake = (np.concatenate(part, axis=-1) for part in zip(*found, strict=True))
-        of_real, of_other, of_fake = weights[0] @ by_real, weights[1] @ by_real, weights[2] @ by_fake
+        a, b, c = (weight.astype(np.float32) for weight in weights)
+        of_real, of_other, of_fake = a @ by_real, b @ by_real, c @ by_fake
         count = len(some)
         kept = _without_chance(gap, by_fake)
-        others, floor = np.abs(kept - of_fake).sum(1), np.abs(of_real - of_other).sum(1)
+        others, floor = _absolute(kept - of_fake), _absolute(of_real - of_other)
         return Replicates(
             fake=_narrowed(others, _variance_by_chance(by_fake, kept, sets=1)) / count,
-            both=np.abs(gap + of_real - of_fake).sum(1) / count,
+            both=_absolute(gap + of_real - of_fake) / count,
             floor=_narrowed(floor, _variance_by_chance(by_real, np.zeros_like(gap), sets=2)) / count,
             measured=float(np.abs(gap).sum() / count),
         )
 
 
-def _without_chance(gap: Array, moves: Array) -> Array:
+def _absolute(moved: NDArray[Any]) -> Array:
+    sums: Array = np.abs(moved).sum(1, dtype=np.float64)
+    return sums
+
+
+def _without_chance(gap: Array, moves: NDArray[np.float32]) -> Array:
     """Return the gap made smaller by what the choice of the generated images adds to it.
 
     Else that chance would count twice, in the gap and in what it is resampled with, and the error would be too large
     where the sets are alike.
     """
-    by_chance = np.square(moves).sum() / (len(moves) * (len(moves) - 1))
+    by_chance = np.square(moves).sum(dtype=np.float64) / (len(moves) * (len(moves) - 1))
     kept: Array = gap * np.sqrt(max(0.0, 1 - by_chance / max(float(np.square(gap).sum()), 1e-300)))
     return kept
 
 
-def _variance_by_chance(moves: Array, gap: Array, *, sets: int) -> float:
+def _variance_by_chance(moves: NDArray[np.float32], gap: Array, *, sets: int) -> float:
     """Return what correlations that are there by chance add to the variance of Σ |gap + B|.
 
     B is Gaussian with the covariance C of the groups' moves. Beyond what is linear in B, two points with standard
@@ -144,7 +153,7 @@ def _variance_by_chance(moves: Array, gap: Array, *, sets: int) -> float:
         sets: how many independent sets B is of.
     """
     groups = len(moves)
-    sigma = np.sqrt(sets * np.square(moves).sum(0) / (groups * (groups - 1)))
+    sigma = np.sqrt(sets * np.square(moves).sum(0, dtype=np.float64) / (groups * (groups - 1)))
     scaled = np.divide(gap, sigma, out=np.full_like(gap, np.inf), where=sigma > 0)
     bend = np.divide(
         np.exp(-np.square(scaled) / 2) * np.sqrt(2 / np.pi), sigma, out=np.zeros_like(gap), where=sigma > 0
@@ -161,12 +170,32 @@ def _narrowed(replicates: Array, by_chance: float) -> Array:
     return narrowed
 
 
-def _grid(a: NDArray[np.float32], b: NDArray[np.float32]) -> Array:
-    """Return the points of the grid, between the lowest and the highest value of both lines, float64 (M + 2,)."""
-    every = max(1, 2 * len(a) // _SAMPLE)
-    points = np.quantile(np.concatenate((a[::every], b[::every])), _SHARES)
-    ends = min(a.min(), b.min()), max(a.max(), b.max())
-    return np.concatenate((ends[:1], points, ends[1:])).astype(np.float64)
+class _Grid:
+    """Points along a line, closer where there are more values, and which two of them a value lies between.
+
+    Attributes:
+        edges: the points, with the lowest and the highest value of both lines around them, float64 (M + 2,).
+    """
+
+    def __init__(self, a: NDArray[np.float32], b: NDArray[np.float32]) -> None:
+        every = max(1, 2 * len(a) // _SAMPLE)
+        points = np.quantile(np.concatenate((a[::every], b[::every])), _SHARES)
+        self._low, span = points[0], points[-1] - points[0]
+        self._scale = _STEPS / span if span > 0 else 0.0
+        # On a fine even grid a value's step is found by arithmetic, the points around it by a look into a table.
+        steps = np.rint((points - self._low) * self._scale)
+        self._between = np.searchsorted(steps, np.arange(-1, _STEPS + 1), side="right")
+        inner = self._low + steps / self._scale if span > 0 else points
+        ends = min(a.min(), b.min(), inner[0]), max(a.max(), b.max(), inner[-1])
+        self.edges = np.concatenate((ends[:1], inner, ends[1:])).astype(np.float64)
+
+    def between(self, line: NDArray[np.float32]) -> NDArray[np.int64]:
+        """Return which inner edges lie below each value: their number, int64 (n,)."""
+        step = (line - np.float32(self._low)) * np.float32(self._scale)
+        step += 1
+        np.clip(step, 0, _STEPS + 1, out=step)
+        found: NDArray[np.int64] = self._between.take(step.astype(np.int64), mode="clip")
+        return found
 
 
 class _Side:
@@ -191,11 +220,12 @@ class _Side:
         split = directions.reshape(len(directions), descriptors.channels, -1).astype(np.float32)
         self.by_channel = np.einsum("ncp,kcp->kcn", few, split, optimize=True)
 
-    def along(self, i: int, edges: Array) -> tuple[Array, Array]:
+    def along(self, i: int, grid: _Grid) -> tuple[Array, Array]:
         """Return the share below each inner edge (M,), and each group's deviation from it (groups, M)."""
-        cells, line = len(edges) - 1, self.lines[i]
-        cell = np.searchsorted(edges[1:-1], line)
-        held = np.bincount(self.group * cells + cell, minlength=self.groups * cells).reshape(self.groups, cells)
+        edges, line = grid.edges, self.lines[i]
+        cells, cell = len(edges) - 1, grid.between(line)
+        counted = torch.bincount(torch.from_numpy(self.group * cells + cell), minlength=self.groups * cells)
+        held = counted.numpy().reshape(self.groups, cells)
         below = np.cumsum(held, axis=1)[:, :-1] / held.sum(1, keepdims=True)
         share = np.cumsum(held.sum(0))[:-1] / len(line)
         # Where many values are equal, edges coincide; there is no density to speak of, and no width to weigh it with.

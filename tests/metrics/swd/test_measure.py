@@ -15,6 +15,7 @@ from pgtools.metrics.swd import distance, projection, transport
 from pgtools.metrics.swd.descriptors import DescriptorSet
 from pgtools.metrics.swd.draws import draw_directions, draw_positions
 from pgtools.metrics.swd.measure import SwdMeasure
+from pgtools.metrics.swd.projection import Normalised
 from pgtools.runtime.results import MetricResult
 from tests.metrics.sets import ArraySource, fields, photographs
 from tests.reference import swd as reference
@@ -112,9 +113,13 @@ def test_what_runs_on_a_gpu_gives_the_same_on_the_cpu(monkeypatch: pytest.Monkey
     real, fake = photographs(40, 64, 1), photographs(40, 64, 2)
     settings = replace(SMALL, replicates=20, neighbourhoods=64)
     expected = score(real, fake, settings)
+
+    def by_torch(descriptors: Normalised, directions: np.ndarray, _: torch.device, *, out: torch.Tensor) -> None:
+        projection.project_by_torch(descriptors, directions, out)
+
     monkeypatch.setattr(DescriptorSet, "update", lambda self, images, numbers: self._cut_on_device(images, numbers))
     monkeypatch.setattr(distance, "mean_gaps", transport.sorted_gaps)
-    monkeypatch.setattr(distance, "project", projection.project_on)
+    monkeypatch.setattr(distance, "project", by_torch)
     found = score(real, fake, settings)
     for part, value in expected.values.items():
         assert found.values[part] == pytest.approx(value, rel=1e-6)
