@@ -4,11 +4,11 @@ from __future__ import annotations
 
 
 class PgtoolsError(Exception):
-    """A fault the user can act on: one line of message, one line of hint, an exit code.
+    """A fault the user can act on: one line of message, a hint, an exit code.
 
     Args:
         message: what was found, what was expected, and where.
-        hint: the next step, as a command or an action; may be empty.
+        hint: the next step, as a command or an action; may be empty, or have an address on a second line.
     """
 
     exit_code = 1

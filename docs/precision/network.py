@@ -16,6 +16,7 @@ from pgtools.metrics.evaluate import Evaluator, Reading
 from pgtools.metrics.inception.measure import FidMeasure, InceptionScoreMeasure, KidMeasure, PrecisionRecallMeasure
 from pgtools.metrics.inception.network import NetworkFile, run, shared_network
 from pgtools.metrics.settings import FidSettings, InceptionSettings, KidSettings, PrecisionRecallSettings
+from tests.metrics.inception.weights import write_random_weights
 from tests.metrics.sets import ArraySource, photographs
 
 with warnings.catch_warnings():
@@ -32,7 +33,7 @@ def tables() -> list[Table]:
     """Return both tables; takes a minute and no weights from outside."""
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        weights = random_weights(Path(folder) / "weights.pth")
+        weights = write_random_weights(Path(folder) / "weights.pth", photographs(4, SIDE))
         return [fidelity_table(weights), resize_table(weights)]
 
 
@@ -85,30 +86,6 @@ def resize_table(weights: Path) -> Table:
             gaps = [_relative(network(x), y) for x, y in ((images, ours), (large, ours_large))]
         rows.append(Row(name, held, tuple(gaps), note))
     return Table("torchmetrics-network", (f"{SIDE}²", "400²"), tuple(rows))
-
-
-def random_weights(path: Path) -> Path:
-    """Write a state dict of random layers, each scaled by its own statistics, so that features differ by image."""
-
-    class Blank(torch_fidelity.FeatureExtractorInceptionV3):  # type: ignore[misc]
-        def load_state_dict(self, *args: object, **words: object) -> None:
-            """Keep the random weights."""
-
-    nothing = io.BytesIO()
-    torch.save({}, nothing)
-    nothing.seek(0)
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        blank = Blank("random", ["logits_unbiased"], feature_extractor_weights_path=nothing)
-    for module in blank.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
-            module.momentum = None
-    blank.train()
-    with torch.no_grad():
-        blank(torch.from_numpy(photographs(4, SIDE)))
-        blank.fc.weight *= 20
-    torch.save(blank.state_dict(), path)
-    return path
 
 
 class _Images(torch.utils.data.Dataset):  # type: ignore[type-arg]

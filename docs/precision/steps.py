@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from tables import Row, Table
 
 from pgtools.imaging.pyramid import mean_level
+from pgtools.metrics.benchmark.plain import msssim as plain_msssim
+from pgtools.metrics.benchmark.plain import swd as plain_swd
 from pgtools.metrics.evaluate import Evaluator, Reading
 from pgtools.metrics.msssim import ms_ssim, on_cpu, on_device
-from pgtools.metrics.plain import msssim as plain_msssim
-from pgtools.metrics.plain import swd as plain_swd
 from pgtools.metrics.settings import SwdSettings
 from pgtools.metrics.swd import pyramid
 from pgtools.metrics.swd.descriptors import cut_patches

@@ -131,5 +131,5 @@ def run(words: Sequence[str], *, debug: bool = False) -> int:
 
 def _say(message: str, hint: str) -> None:
     click.echo(f"Error: {message}", err=True)
-    if hint:
-        click.echo(f"  {hint}", err=True)
+    for line in hint.splitlines():
+        click.echo(f"  {line}", err=True)

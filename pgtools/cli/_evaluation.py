@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pgtools.cli._output import print_table
+from pgtools.cli._results import print_tables
 from pgtools.errors import OutputError, UsageError
 from pgtools.metrics.catalogue import CATALOGUE
 
@@ -165,42 +166,44 @@ def _text(*parts: Any) -> str:
 
 
 def print_results(results: Sequence[MetricResult]) -> None:
-    """Print the results of one set as one table."""
-    for result in results:
-        click.echo(_head(result))
-    rows = []
-    for result in results:
-        decimals = CATALOGUE[result.metric].decimals
-        for part, value in result.values.items():
-            numbers = [_number(table.get(part), decimals) for table in (result.spread, result.floor)]
-            name = part if part != "value" else ""
-            rows.append((result.metric, name, _number(value, decimals), *numbers, result.verdict.get(part, "")))
-    click.echo()
-    print_table(("metric", "part", "value", "± standard error", "floor", "verdict"), rows)
+    """Print the results of one set, each as the metric's own command prints it."""
+    for place, result in enumerate(results):
+        if place:
+            click.echo()
+        print_tables(result)
 
 
 def print_trajectory(results: Sequence[tuple[Target, Sequence[MetricResult]]]) -> None:
-    """Print the results of a run's snapshots as one table, a row a snapshot."""
-    for result in results[-1][1]:
+    """Print the results of a run's snapshots as one table, a row a snapshot; "-" where it lacks a metric.
+
+    The last row and the verdicts below are the newest snapshot's.
+    """
+    newest = {result.metric: result for _, measured in results for result in measured}
+    for result in newest.values():
         click.echo(_head(result))
-    parts = [(result.metric, part) for result in results[-1][1] for part in result.values]
-    names = [metric if part == "value" else f"{metric} {part}" for metric, part in parts]
+    parts = [(result, part) for result in newest.values() for part in result.values]
     rows = []
     for target, measured in results:
         by_metric = {result.metric: result for result in measured}
-        rows.append((target.kimg, *(_figure(by_metric[metric], part) for metric, part in parts)))
+        rows.append([target.kimg, *(_figure(by_metric.get(last.metric), part) for last, part in parts)])
+    if any(result.floor for result in newest.values()):
+        floors = (_number(last.floor.get(part), CATALOGUE[last.metric].decimals) for last, part in parts)
+        rows.append(["floor", *floors])
     click.echo()
-    print_table(("kimg", *names), rows)
+    print_table(("kimg", *(_name(last.metric, part) for last, part in parts)), rows)
+    verdicts = [(_name(last.metric, part), last.verdict[part]) for last, part in parts if part in last.verdict]
+    if verdicts:
+        click.echo(f"\nAt {results[-1][0].kimg} kimg:")
+    for name, verdict in verdicts:
+        click.echo(f"{name}: {verdict}")
 
 
 def one_line(results: Sequence[MetricResult]) -> str:
     """Return the figures of a set in a few words: each metric's average or only part, or all of its parts."""
-    told = []
+    told: list[str] = []
     for result in results:
         main = {"average", "value"} & result.values.keys()
-        for part in main or result.values:
-            name = result.metric if part == "value" else f"{result.metric} {part}"
-            told.append(f"{name} {_figure(result, part)}")
+        told += [f"{_name(result.metric, part)} {_figure(result, part)}" for part in main or result.values]
     return ", ".join(told)
 
 
@@ -215,7 +218,13 @@ def _head(result: MetricResult) -> str:
     return f"{result.metric}: {title}, {metric.direction} is better ({told})"
 
 
-def _figure(result: MetricResult, part: str) -> str:
+def _name(metric: str, part: str) -> str:
+    return metric if part == "value" else f"{metric} {part}"
+
+
+def _figure(result: MetricResult | None, part: str) -> str:
+    if result is None or part not in result.values:
+        return "-"
     decimals = CATALOGUE[result.metric].decimals
     error = result.spread.get(part)
     return _number(result.values[part], decimals) + ("" if error is None else f" ± {_number(error, decimals)}")

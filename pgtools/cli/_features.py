@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,8 @@ import click
 from pgtools.cli._options import SOURCE, device_option, json_option
 from pgtools.cli._output import say
 from pgtools.cli._results import print_result
-from pgtools.cli._sources import open_images
+from pgtools.cli._sources import open_images, open_real
+from pgtools.errors import UsageError
 
 if TYPE_CHECKING:
     from pgtools.metrics.inception.cache import FeatureCache
@@ -30,10 +32,10 @@ _CACHE = click.option(
 )
 _CACHE_SIZE = click.option(
     "--cache-size",
-    type=click.FloatRange(min=0),
+    type=float,
     default=4.0,
-    show_default="4.0 GB",
-    help="What kept features may take; those used longest ago go first.",
+    metavar="GB",
+    help="What kept features may take; those used longest ago go first.  [default: 4.0 GB]",
 )
 
 
@@ -47,6 +49,9 @@ class FeatureOptions:
         cache_size: how many, in GB.
         device: its name.
         as_json: print JSON.
+
+    Raises:
+        UsageError: the size is none.
     """
 
     weights: Path | None
@@ -54,6 +59,10 @@ class FeatureOptions:
     cache_size: float
     device: str
     as_json: bool
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.cache_size < math.inf:
+            raise UsageError(f"--cache-size is {self.cache_size:g}; expected 0 or more, finite.")
 
     def network(self) -> NetworkFile:
         """Return the file of weights.
@@ -101,7 +110,7 @@ def print_score(measure: Measure, real: Path | None, fake: Path, options: Featur
 
     settings = measure.settings  # type: ignore[attr-defined]
     where = resolve_device(options.device)
-    reals = None if real is None else open_images(real, count=None, seed=settings.seed, device=options.device)
+    reals = None if real is None else open_real(real)
     count = settings.num_images or (None if reals is None else len(reals))
     fakes = open_images(fake, count=count, seed=settings.seed, device=options.device)
     reading = Reading(settings.num_images, settings.seed, settings.batch)

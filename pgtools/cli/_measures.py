@@ -45,19 +45,22 @@ class EvaluateSettings(Settings):
     seed: int | None = setting(
         None,
         low=0,
-        help="Names the choice of images, a generator's latents and every metric's draws. If not given: 0, for the "
-        "draws what each metric's own command has.",
+        help="Names every random choice: of images, of a generator's latents, of what a metric draws. If not given, "
+        "the first two take 0, and each metric draws by the seed that its own command has by default.",
     )
     batch: int = setting(64, low=1, unit="images", help="Read at once; no figure depends on it.")
     pairs: int | None = setting(
         None, low=1, help="Of msssim: random pairs. Half as many as images if not given, at most 10000."
     )
-    subset_size: int | None = setting(None, low=2, unit="images", help="Of kid: images in a subset.  [default: 1000]")
+    subset_size: int | None = setting(
+        None, low=2, unit="images", help="Of kid: size of a subset.  [default: 1000 images]"
+    )
     memory: float | None = setting(
         None,
         low=0,
         unit="GB",
-        help="Of swd: for patches; the rest lies in temporary files.  [default: half of what is free]",
+        help="For what all metrics keep of both sets; the rest lies in temporary files.  [default: half of what is "
+        "free]",
     )
 
 

@@ -49,7 +49,11 @@ def _option(cls: type[Settings], field: dataclasses.Field[Any]) -> Callable[[F],
     declaration = f"--{name}/--no-{name}" if kind is bool else f"--{name}"
     choices = field.metadata["choices"]
     type_ = click.Choice(choices) if choices else click.Path(path_type=Path) if kind is Path else kind
-    return click.option(declaration, field.name, type=type_, default=None, help=_help(field))
+    # Where there is no default to show the unit of a number, the option's own line does.
+    unit = field.metadata["unit"] if field.default is None else ""
+    return click.option(
+        declaration, field.name, type=type_, default=None, help=_help(field), metavar=unit.upper() or None
+    )
 
 
 def _help(field: dataclasses.Field[Any]) -> str:
@@ -59,4 +63,4 @@ def _help(field: dataclasses.Field[Any]) -> str:
         shown = "on" if field.default else "off"
     else:
         shown = str(field.default)
-    return text if field.default is None else f"{text}  [default: {shown}{unit}]"
+    return text if field.default in (None, "") else f"{text}  [default: {shown}{unit}]"

@@ -5,8 +5,29 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pgtools.errors import InputError
+
 if TYPE_CHECKING:
     from pgtools.stores.source import ImageSource
+
+
+def open_real(path: Path) -> ImageSource:
+    """Return the real images at `path`, all that are there.
+
+    Raises:
+        InputError: there are none, or it is a generator, which is what swapped arguments look like.
+    """
+    from pgtools.progan.folder import check_no_lost_run
+    from pgtools.progan.sampling import holds_generator
+    from pgtools.stores.opening import open_source
+
+    if holds_generator(path):
+        raise InputError(
+            f"{path} is a generator, not a set of real images.",
+            hint="Did you swap REAL and FAKE? The real images come first.",
+        )
+    check_no_lost_run(path)
+    return open_source(path)
 
 
 def open_images(path: Path, *, count: int | None, seed: int, device: str) -> ImageSource:

@@ -14,17 +14,18 @@ import click
 from pgtools.cli._measures import EvaluateSettings, Places, make_measures, metric_names
 from pgtools.cli._options import OUTPUT, SOURCE, device_option, json_option, overwrite_option, settings_options
 from pgtools.cli._output import print_json, say
-from pgtools.errors import InputError, UsageError
+from pgtools.errors import ComputeError, InputError, UsageError
 from pgtools.metrics.catalogue import CATALOGUE
 
 if TYPE_CHECKING:
     from pgtools.cli._evaluation import Target
-    from pgtools.metrics.evaluate import Evaluator
+    from pgtools.metrics.evaluate import Evaluator, PartlyScoredError
     from pgtools.metrics.measure import Measure
     from pgtools.runtime.results import MetricResult
     from pgtools.stores.source import ImageSource
 
     Found = list[tuple[Target, list[MetricResult]]]
+    Faults = list[tuple[Target, PartlyScoredError]]
 
 
 @dataclass(frozen=True)
@@ -49,14 +50,14 @@ class Outputs:
     "--metrics",
     multiple=True,
     default=("swd,msssim",),
-    show_default="swd,msssim",
-    help="Some of swd, msssim, inception-score (is), fid, kid, precision-recall (pr), recovered-modes.",
+    help="Some of swd, msssim, inception-score (is), fid, kid, precision-recall (pr), recovered-modes.  [default: "
+    "swd,msssim]",
 )
 @settings_options(EvaluateSettings)
 @click.option("--snapshots", metavar="all|last|N,…", help="Of a run: after so many images each.  [default: all]")
 @click.option("--weights", type=SOURCE, help="The Inception network's file, if it is not in pgtools' cache folder.")
 @click.option("--classifier", type=SOURCE, help="The digit classifier's file, for recovered-modes.")
-@click.option("--cache/--no-cache", default=True, show_default=True, help="Keep Inception features for the next time.")
+@click.option("--cache/--no-cache", default=True, help="Keep Inception features for the next time.  [default: on]")
 @click.option("--out", type=OUTPUT, metavar="FILE.json|jsonl", help="Write the results; .jsonl as they come.")
 @click.option("--plot", type=OUTPUT, metavar="FILE.png|svg", help="Draw a run's figures against training.")
 @overwrite_option
@@ -78,7 +79,8 @@ def command(
     metric compares with it (msssim, inception-score, recovered-modes).
 
     With --out FILE.jsonl each snapshot's results are on disk as soon as they are known; the same command, run again
-    after an interruption, measures only what is not there yet.
+    after an interruption, measures only what is not there yet. If a metric gives no figure, those of the others are
+    printed and written all the same, then the command ends with an error that names it.
 
     \b
     Examples:
@@ -87,7 +89,7 @@ def command(
       pgtools evaluate real.lmdb runs/faces --num-images 2048 --out scores.jsonl --plot scores.png
       pgtools evaluate fake.zip -m msssim
     """
-    from pgtools.cli._evaluation import print_results, print_trajectory, targets_of
+    from pgtools.cli._evaluation import targets_of
 
     outputs = Outputs(files["out"], files["plot"], files["overwrite"])
     names, settings = metric_names(metrics), EvaluateSettings(**chosen)
@@ -95,14 +97,12 @@ def command(
     targets = targets_of(fake, snapshots)
     _check_outputs(outputs, is_run=targets[0].images is not None)
     measures = make_measures(names, settings, Places(files["weights"], files["classifier"], files["cache"]))
-    found = _measure(_Question(real, targets, measures, settings, device), outputs)
-    _write(found, outputs)
-    if as_json:
-        print_json([result.as_dict() for _, results in found for result in results])
-    elif targets[0].images is None:
-        print_results(found[0][1])
-    else:
-        print_trajectory(found)
+    found, faults = _measure(_Question(real, targets, measures, settings, device), outputs)
+    if any(results for _, results in found):
+        _write(found, outputs)
+        _print(found, as_json=as_json)
+    if faults:
+        raise _first(faults)
 
 
 @dataclass(frozen=True)
@@ -144,9 +144,9 @@ def _goes_on(out: Path | None) -> bool:
     return out is not None and out.suffix.lower() == ".jsonl" and out.exists()
 
 
-def _measure(question: _Question, outputs: Outputs) -> Found:
-    """Return the results of every target, in order, written to a .jsonl as they come."""
-    from pgtools.cli._sources import open_images
+def _measure(question: _Question, outputs: Outputs) -> tuple[Found, Faults]:
+    """Return the results of every target, in order, written to a .jsonl as they come; and which lack metrics."""
+    from pgtools.cli._sources import open_real
     from pgtools.metrics.evaluate import Evaluator, Reading
     from pgtools.runtime.device import resolve_device
     from pgtools.runtime.files import path_lock
@@ -155,11 +155,11 @@ def _measure(question: _Question, outputs: Outputs) -> Found:
     _check_real(question)
     reals = None
     if question.real is not None:
-        reals = open_images(question.real, count=settings.num_images, seed=seed, device=question.device)
+        reals = open_real(question.real)
     count = settings.num_images or (None if reals is None else len(reals))
     where = resolve_device(question.device)
     opened = partial(_opened, question, count=count)
-    reading = Reading(settings.num_images, seed, settings.batch)
+    reading = Reading(settings.num_images, seed, settings.batch, settings.memory)
     lines = outputs.out if outputs.out is not None and outputs.out.suffix.lower() == ".jsonl" else None
     with contextlib.ExitStack() as stack:
         if lines is not None:
@@ -210,21 +210,51 @@ def _scored(
     opened: Callable[[Target], ImageSource],
     known: dict[str, list[MetricResult]],
     lines: Path | None,
-) -> Found:
+) -> tuple[Found, Faults]:
     from pgtools.cli._evaluation import one_line
+    from pgtools.metrics.evaluate import PartlyScoredError
     from pgtools.runtime.result_log import ResultLog
 
     found: Found = []
+    faults: Faults = []
     for target in targets:
         results = known.get(str(target.path))
         if results is None:
-            results = [target.mark(result) for result in evaluator.score(opened(target))]
-            if lines is not None:
+            told = []
+            try:
+                results = evaluator.score(opened(target))
+            except PartlyScoredError as error:
+                faults.append((target, error))
+                results, told = error.results, [error.message]
+            results = [target.mark(result) for result in results]
+            if lines is not None and results:
                 ResultLog(lines).add(results)
             if target.images is not None:
-                say(f"{target.kimg} kimg: {one_line(results)}")
+                say(f"{target.kimg} kimg: {', '.join([*filter(None, [one_line(results)]), *told])}")
         found.append((target, results))
-    return found
+    return found, faults
+
+
+def _first(faults: Faults) -> ComputeError:
+    """Return the error that the command ends with: the first set's, and how many other snapshots lack metrics too."""
+    target, error = faults[0]
+    where = "" if target.images is None else f"At {target.kimg} kimg: "
+    more = f" {len(faults) - 1} more of the snapshots lack metrics too." if len(faults) > 1 else ""
+    told = ComputeError(f"{where}{error.message}{more}", hint=error.hint)
+    told.__cause__ = error
+    return told
+
+
+def _print(found: Found, *, as_json: bool) -> None:
+    from pgtools.cli._evaluation import print_results, print_trajectory
+
+    target, results = found[0]
+    if as_json:
+        print_json([result.as_dict() for _, results in found for result in results])
+    elif target.images is None:
+        print_results(results)
+    else:
+        print_trajectory(found)
 
 
 def _write(found: Found, outputs: Outputs) -> None:

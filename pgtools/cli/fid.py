@@ -34,8 +34,7 @@ def command(images: tuple[Path, ...], chosen: dict[str, Any], real_stats: Path |
     from pgtools.metrics.inception.statistics import StatisticsFile
 
     if len(images) != (2 if real_stats is None else 1):
-        expected = "REAL and FAKE" if real_stats is None else "FAKE alone, since --real-stats stands for REAL"
-        raise UsageError(f"Found {len(images)} sets of images; expected {expected}.", hint="Try `pgtools fid --help`.")
+        raise _wrong_count(len(images), real_stats)
     settings = FidSettings(**chosen)
     if real_stats is None:
         print_score(FidMeasure(settings, options.network(), options.cache()), images[0], images[1], options)
@@ -44,3 +43,13 @@ def command(images: tuple[Path, ...], chosen: dict[str, Any], real_stats: Path |
     statistics.read(int(settings.layer))
     measure = FidAgainstStatistics(settings, options.network(), statistics, options.cache())
     print_score(measure, None, images[0], options)
+
+
+def _wrong_count(count: int, real_stats: Path | None) -> UsageError:
+    found = (
+        "No set of images is" if count == 0 else "1 set of images is" if count == 1 else f"{count} sets of images are"
+    )
+    if real_stats is not None:
+        return UsageError(f"{found} named; expected FAKE alone, since --real-stats stands for REAL.")
+    hint = "Name the real images first, or pass --real-stats FILE.npz in their place." if count == 1 else ""
+    return UsageError(f"{found} named; expected REAL and FAKE.", hint=hint or "Try `pgtools fid --help`.")

@@ -10,7 +10,7 @@ import click
 from pgtools.cli._options import SOURCE, device_option, json_option, settings_options
 from pgtools.cli._output import say
 from pgtools.cli._results import print_result
-from pgtools.cli._sources import open_images
+from pgtools.cli._sources import open_images, open_real
 from pgtools.errors import InputError, UsageError
 from pgtools.metrics.modes.settings import PAPER_IMAGES, DigitTraining, RecoveredModesSettings
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import torch
 
     from pgtools.metrics.modes.classifier import Classifier
+    from pgtools.runtime.results import MetricResult
     from pgtools.stores.source import ImageSource
 
 # MNIST itself lets a small network reach 99 %.
@@ -60,45 +61,64 @@ def command(
       pgtools recovered-modes runs/stacked --train-on mnist/ --classifier digits.safetensors
       pgtools recovered-modes runs/stacked --classifier digits.safetensors --repeats 1
     """
-    from pgtools.metrics.evaluate import Evaluator, Reading
     from pgtools.metrics.modes.collect import check_images
-    from pgtools.metrics.modes.data import classes_of
-    from pgtools.metrics.modes.measure import RecoveredModesMeasure
     from pgtools.runtime.device import resolve_device
 
     if epochs is not None and train_on is None:
         raise UsageError("--epochs is of --train-on.", hint="Leave it out, or pass --train-on MNIST.")
     settings, where = RecoveredModesSettings(**chosen), resolve_device(device)
     training = DigitTraining(seed=settings.seed, **({} if epochs is None else {"epochs": epochs}))
-    images, sets, each = _open(fake, settings, device)
-    reals = None if real is None else open_images(real, count=PAPER_IMAGES, seed=settings.seed, device=device)
+    images = _open(fake, settings, device)
+    reals = None if real is None else open_real(real)
     for source in (images, reals):
         if source is not None:
             check_images(source)
     classifier = _classifier(file, train_on, training, where)
+    print_result(_measured(images, reals, classifier, settings, where), as_json=as_json)
+
+
+def _measured(
+    images: ImageSource,
+    reals: ImageSource | None,
+    classifier: Classifier,
+    settings: RecoveredModesSettings,
+    where: torch.device,
+) -> MetricResult:
+    """Return the result of as many whole sets as the images make."""
+    from pgtools.metrics.evaluate import Evaluator, Reading
+    from pgtools.metrics.modes.data import classes_of
+    from pgtools.metrics.modes.measure import RecoveredModesMeasure
+
+    each = _images_each(images, settings)
+    sets = min(settings.repeats, len(images) // each)
     measure = RecoveredModesMeasure(settings, classifier, sets)  # refuses a classifier that is too poor
+    if sets < settings.repeats:
+        made = "one set" if sets == 1 else f"{sets} sets of {each}"
+        say(f"{images.name}: {len(images)} images make {made}; {settings.repeats} were asked for.")
     if reals is not None:
         data = classes_of(reals, classifier, where, batch=settings.batch, progress=True)
         measure = RecoveredModesMeasure(settings, classifier, sets, data)
     reading = Reading(sets * each, settings.seed, settings.batch)
     with Evaluator([measure], None, reading, where, progress=True) as evaluator:
         (result,) = evaluator.score(images)
-    print_result(result, as_json=as_json)
+    return result
 
 
-def _open(fake: Path, settings: RecoveredModesSettings, device: str) -> tuple[ImageSource, int, int]:
-    """Return the images, how many sets they make, and how many images a set has."""
+def _images_each(images: ImageSource, settings: RecoveredModesSettings) -> int:
+    """Return how many images a set has: what is asked for, else the paper's number, or all if there are fewer."""
+    return settings.num_images or max(1, min(PAPER_IMAGES, len(images)))
+
+
+def _open(fake: Path, settings: RecoveredModesSettings, device: str) -> ImageSource:
+    """Return the images, enough for one set at least."""
     wanted = settings.num_images or PAPER_IMAGES
     images = open_images(fake, count=wanted * settings.repeats, seed=settings.seed, device=device)
-    each = settings.num_images or max(1, min(PAPER_IMAGES, len(images)))
+    each = _images_each(images, settings)
     if len(images) < each:
         raise InputError(
             f"{fake} has {len(images)} images; --num-images is {each}.", hint=f"Pass --num-images {len(images)}."
         )
-    sets = min(settings.repeats, len(images) // each)
-    if sets < settings.repeats:
-        say(f"{fake} has {len(images)} images: {sets} of the {settings.repeats} sets of {each}.")
-    return images, sets, each
+    return images
 
 
 def _classifier(file: Path | None, train_on: Path | None, training: DigitTraining, where: torch.device) -> Classifier:

@@ -9,7 +9,7 @@ import click
 
 from pgtools.cli._options import SOURCE, device_option, json_option, settings_options
 from pgtools.cli._results import print_result
-from pgtools.cli._sources import open_images
+from pgtools.cli._sources import open_images, open_real
 from pgtools.metrics.settings import SwdSettings
 
 
@@ -36,7 +36,7 @@ def command(real: Path, fake: Path, chosen: dict[str, Any], device: str, as_json
     from pgtools.runtime.device import resolve_device
 
     settings, where = SwdSettings(**chosen), resolve_device(device)
-    reals = open_images(real, count=settings.num_images, seed=settings.seed, device=device)
+    reals = open_real(real)
     fakes = open_images(fake, count=settings.num_images or len(reals), seed=settings.seed, device=device)
     reading = Reading(settings.num_images, settings.seed, settings.batch)
     with Evaluator([SwdMeasure(settings)], reals, reading, where, progress=True) as evaluator:

@@ -14,15 +14,16 @@ from __future__ import annotations
 
 import json
 import math
-import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path, PurePath
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
-from pgtools.errors import InputError
+from pgtools.errors import InputError, UsageError
+from pgtools.gate.choice import by_metric
 from pgtools.gate.power import Power, power
 from pgtools.gate.tolerance import DEFAULT, TERMS, Rule, Tolerance
+from pgtools.gate.words import last_part
 from pgtools.runtime.files import write_json
 from pgtools.runtime.results import MetricResult, result_from_dict
 
@@ -30,6 +31,7 @@ FORMAT = "pgtools-baseline"
 VERSION = 2
 # The first version of results whose spread is a standard error.
 OLDEST_RESULT = 2
+_MAKE = "Make a baseline with `pgtools gate accept RESULT.json --baseline FILE`."
 
 
 @dataclass(frozen=True)
@@ -60,45 +62,11 @@ class Accepted:
 Baseline = Mapping[str, Accepted]
 
 
-def by_metric(results: Sequence[MetricResult]) -> dict[str, MetricResult]:
-    """Return metric → result.
-
-    Raises:
-        InputError: two results are of one metric.
-    """
-    found: dict[str, MetricResult] = {}
-    for result in results:
-        if result.metric in found:
-            raise _twice(found[result.metric], result)
-        found[result.metric] = result
-    return found
-
-
-def choose(results: Sequence[MetricResult], *, only: Sequence[str] = (), fake: str | None = None) -> list[MetricResult]:
-    """Return those of the results that are asked for.
-
-    Args:
-        results: all of them.
-        only: metrics to keep; all if empty.
-        fake: keep results whose generated images have this name, or the path that ends in it; all if None.
-
-    Raises:
-        InputError: none is left of a file that held some.
-    """
-    left = [result for result in results if not only or result.metric in only]
-    if fake is None:
-        return left
-    named = [result for result in left if fake in (_fake(result), PurePath(_fake(result)).name)]
-    if left and not named:
-        names = ", ".join(dict.fromkeys(map(_fake, left)))
-        raise InputError(f"None of the results is of images named {fake}.", hint=f"They are of {names}.")
-    return named
-
-
 def accept(baseline: Baseline, results: Sequence[MetricResult], rules: Sequence[Rule] = ()) -> dict[str, Accepted]:
     """Return `baseline` with the given results in place of its own; all other metrics stay as they are.
 
-    A metric that is replaced keeps its tolerances, except where a rule says otherwise.
+    A metric that is replaced keeps its tolerances, except where a rule says otherwise. Of the names of the images only
+    what their paths end in is kept, so that the file does not depend on where it was measured.
 
     Args:
         baseline: what was accepted before; may be empty.
@@ -107,19 +75,20 @@ def accept(baseline: Baseline, results: Sequence[MetricResult], rules: Sequence[
             match counts.
 
     Raises:
-        InputError: a figure is not finite, two results are of one metric, a rule matches nothing, or all that a part
-            may move by is a multiple of a standard error that it does not have.
+        UsageError: a rule matches nothing.
+        InputError: a figure is not finite, two results are of one metric, or all that a part may move by is a multiple
+            of a standard error that it does not have.
     """
     new = dict(baseline)
     for name, result in by_metric(results).items():
         _check_finite(result, where=name)
         kept = {p: t for p, t in baseline[name].tolerance.items() if p in result.values} if name in baseline else {}
         ruled = {p: t for metric, part, t in rules for p in result.values if metric in ("", name) and part in ("", p)}
-        new[name] = Accepted(result, {**kept, **ruled})
+        new[name] = Accepted(_anywhere(result), {**kept, **ruled})
         _check_errors(new[name])
     for metric, part, _ in rules:
         if not any(metric in ("", r.metric) and (not part or part in r.values) for r in results):
-            raise InputError(
+            raise UsageError(
                 f"--tolerance names {'.'.join(filter(None, (metric, part)))}, which none of the results has.",
                 hint="They have " + ", ".join(f"{r.metric} ({', '.join(r.values)})" for r in results) + ".",
             )
@@ -135,14 +104,16 @@ def read_baseline(path: Path) -> dict[str, Accepted]:
     try:
         value = json.loads(path.read_text("utf-8"))
     except OSError as error:
+        if path.is_dir():
+            raise InputError(f"{path} is a folder; expected the JSON file of a baseline.", hint=_MAKE) from None
         raise InputError(
             f"{path}: cannot be read ({error.strerror}).",
             hint=f"Make a baseline with `pgtools gate accept RESULT.json --baseline {path}`.",
         ) from None
-    except ValueError as error:
-        raise InputError(f"{path} is not JSON ({error}).") from None
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path} is not JSON ({error}).", hint=_MAKE) from None
     if not isinstance(value, dict) or value.get("format") != FORMAT:
-        raise InputError(f"{path} is not a baseline.", hint="Make one with `pgtools gate accept`.")
+        raise InputError(f"{path} is not a baseline.", hint=_MAKE)
     if value.get("version") == 1:
         raise InputError(
             f"{path} is a baseline of version 1 (pgtools 0.1.0), whose results have no standard errors.",
@@ -182,21 +153,13 @@ def _accepted(name: str, entry: Any, *, where: str) -> Accepted:
     return accepted
 
 
-def _fake(result: MetricResult) -> str:
-    return str(result.data.get("fake", {}).get("name", "(not named)"))
-
-
-def _twice(one: MetricResult, other: MetricResult) -> InputError:
-    names = [_fake(one), _fake(other)]
-    if names[0] == names[1]:
-        return InputError(
-            f"Two of the results are of {one.metric} of {names[0]}; a baseline holds one a metric.",
-            hint="Keep figures of different protocols in different baseline files.",
-        )
-    return InputError(
-        f"Two of the results are of {one.metric}: of {names[0]} and of {names[1]}; a baseline holds one a metric.",
-        hint=f"Choose one by its name: --fake {shlex.quote(names[1])}.",
-    )
+def _anywhere(result: MetricResult) -> MetricResult:
+    """Return the result with names that are the same wherever pgtools was called."""
+    data = {
+        role: {key: last_part(str(text)) if key == "name" else text for key, text in facts.items()}
+        for role, facts in result.data.items()
+    }
+    return replace(result, data=data)
 
 
 def _check_errors(accepted: Accepted) -> None:

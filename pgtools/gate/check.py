@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from pgtools.errors import InputError
+from pgtools.errors import UsageError
 from pgtools.gate.baseline import Baseline
 from pgtools.gate.compare import Move, compare, environment_notes, failures
-from pgtools.gate.power import SHARE, chance_of_any, in_words
+from pgtools.gate.power import SHARE, chance_of_any, fails
+from pgtools.gate.words import number, printable
 from pgtools.runtime.results import MetricResult
 
 
@@ -60,10 +61,14 @@ def check(baseline: Baseline, results: Sequence[MetricResult], *, only: Sequence
         only: metrics to check; all if empty.
 
     Raises:
-        InputError: `only` names what the baseline does not have, or results and baseline were not measured alike.
+        UsageError: `only` names what the baseline does not have.
+        InputError: results and baseline were not measured alike.
     """
     if unknown := [name for name in only if name not in baseline]:
-        raise InputError(f"The baseline has no {unknown[0]}.", hint=f"It has {', '.join(baseline) or 'nothing'}.")
+        raise UsageError(
+            f"--only is {unknown[0]}, which the baseline does not have.",
+            hint=f"It has {', '.join(baseline) or 'nothing'}.",
+        )
     chosen = {name: accepted for name, accepted in baseline.items() if not only or name in only}
     results = [result for result in results if not only or result.metric in only]
     moves = compare(chosen, results)
@@ -78,10 +83,28 @@ def verdict(done: Check) -> str:
     failed = done.failed
     if failed:
         names = printable(", ".join(map(_named, failed)))
-        return f"{len(failed)} of {len(done.moves)} figures fail the gate: {names}."
+        if len(done.moves) == 1:
+            return f"The only figure fails the gate: {names}."
+        return f"{len(failed)} of {len(done.moves)} figures fail{'s' if len(failed) == 1 else ''} the gate: {names}."
     counts = Counter(move.verdict for move in done.moves)
     told = ", ".join(f"{counts[kind]} {kind}" for kind in ("same", "better", "new") if counts[kind])
-    return f"All figures pass the gate: {told}." if done.moves else "The baseline is empty: nothing was checked."
+    if not done.moves:
+        return "The baseline is empty: nothing was checked."
+    return f"{'The only figure passes' if len(done.moves) == 1 else 'All figures pass'} the gate: {told}."
+
+
+def next_step(done: Check) -> str:
+    """Return what to do about a check that failed, as a hint."""
+    measured = {move.metric for move in done.moves if move.value is not None}
+    missing = list(dict.fromkeys(move.metric for move in done.failed if move.metric not in measured))
+    steps = []
+    if any(move.metric in measured for move in done.failed):
+        steps.append("If this change is meant, `pgtools gate accept` makes the results the new baseline.")
+    if missing:
+        others = [name for name in dict.fromkeys(move.metric for move in done.moves) if name in measured]
+        without = f", or check without: {' '.join(f'--only {name}' for name in others)}" if others else ""
+        steps.append(f"Measure {', '.join(missing)} as well{without}.")
+    return printable(" ".join(steps))
 
 
 def remarks(done: Check) -> list[str]:
@@ -89,7 +112,7 @@ def remarks(done: Check) -> list[str]:
     lines = []
     if any(move.power.notices is not None for move in done.moves):
         lines.append(NOTICES)
-        lines.append(alarms_sentence(done.alarms))
+        lines.append(alarms_sentence(done.alarms, len(done.moves)))
     without = [move.name for move in done.moves if move.verdict != "new" and move.power.notices is None]
     if without:
         lines.append(f"Without a standard error, so that chance is not known: {', '.join(without)}.")
@@ -101,21 +124,14 @@ def remarks(done: Check) -> list[str]:
 
 NOTICES = (
     f"“notices”: a true change for the worse of this size fails in {100 * SHARE:.0f} of 100 checks; "
-    "smaller ones may pass. More images or a smaller tolerance bring it down."
+    "smaller ones may pass. More images bring it down; so does a smaller tolerance, at the price of more false alarms."
 )
 
 
-def alarms_sentence(rate: float) -> str:
-    """Return how often a check fails by chance."""
-    often = "a check may always fail" if rate >= 1 else f"at most {in_words(rate)} fails"
-    return f"Where nothing has changed, {often} by chance, all figures together."
-
-
-def number(value: float | None, sign: str = "") -> str:
-    """Return a figure with four digits, "-" for none; `sign` "+" shows the sign, "±" stands before."""
-    if value is None:
-        return "-"
-    return f"{value:+.4g}" if sign == "+" else f"{sign}{value:.4g}"
+def alarms_sentence(rate: float, figures: int) -> str:
+    """Return how often a check of so many figures fails by chance."""
+    often = "a check may always fail" if rate >= 1 else f"at most {fails(rate)}"
+    return f"Where nothing has changed, {often} by chance{', all figures together' if figures > 1 else ''}."
 
 
 def notices(value: float | None, accepted: float | None, direction: str) -> str:
@@ -127,11 +143,6 @@ def notices(value: float | None, accepted: float | None, direction: str) -> str:
         return signed
     percent = 100 * value / abs(accepted)
     return f"{signed} ({percent:{'.0f' if percent >= 10 else '.2g'}}%)"
-
-
-def printable(text: str) -> str:
-    """Return text on one line; characters that steer a terminal, or that XML cannot hold, become U+FFFD."""
-    return "".join(c if c.isprintable() else "\ufffd" for c in " ".join(text.split()))
 
 
 def _named(move: Move) -> str:

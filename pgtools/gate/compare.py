@@ -8,14 +8,19 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from pgtools.errors import InputError
-from pgtools.gate.baseline import Accepted, Baseline, by_metric
+from pgtools.gate.baseline import Accepted, Baseline
+from pgtools.gate.choice import by_metric
 from pgtools.gate.power import Power
+from pgtools.gate.words import SHORT, last_part, number, printable, shown
 from pgtools.runtime.results import Direction, MetricResult
 
 Verdict = Literal["better", "same", "worse", "missing", "new"]
 FAILURES = frozenset({"worse", "missing"})
 # What of the environment may move a figure a little, beyond the metric's own version.
 TOLD = ("device", "torch", "pgtools")
+_REAL = "real images"
+# Settings that choose among the real images: where one differs, other images of the same set were taken.
+_CHOICE = frozenset({"num_images", "num_real", "seed"})
 
 
 @dataclass(frozen=True)
@@ -79,20 +84,35 @@ def differences(accepted: MetricResult, result: MetricResult) -> list[str]:
     """Return the fields that make two results of one metric incomparable, as "name: accepted → new".
 
     These are the directions, the protocol, which roles of data went in, and the fingerprint of the real images when
-    there is another set beside them: what is measured may change, what it is measured against may not.
+    there is another set beside them: what is measured may change, what it is measured against may not. A hash is told
+    by its first digits. Where another number or seed took other images of a set of the same name, only that is told.
     """
     parts = [part for part in accepted.values if part in result.values]
     old, new = _identity(accepted, parts), _identity(result, parts)
     names = [name for name in sorted({*old, *new}) if old.get(name) != new.get(name)]
-    return [f"{name}: {_shown(old, name)} → {_shown(new, name)}" for name in names]
+    same_set = last_part(_real_name(accepted)) == last_part(_real_name(result))
+    if _CHOICE.intersection(names) and same_set and _REAL in old and _REAL in new:
+        names = [name for name in names if name != _REAL]
+    return [f"{name}: {_told(accepted, old, name)} → {_told(result, new, name)}" for name in names]
 
 
 def changes(old: Accepted, new: Accepted) -> list[str]:
-    """Return what else than figures differs between two accepted results: `differences`, and tolerances."""
+    """Return what differs between two accepted results of one metric, a line each.
+
+    `differences`; where there are none, the figures with the verdict that a check by the old tolerance would give;
+    tolerances.
+    """
+    unlike = differences(old.result, new.result)
+    moves = [] if unlike else compare({old.result.metric: old}, [new.result])
+    figures = [
+        f"{move.part}: {number(move.accepted)} → {number(move.value)} ({move.verdict})"
+        for move in moves
+        if move.accepted != move.value
+    ]
     shared = [part for part in old.result.values if part in new.result.values]
     pairs = [(part, str(old.tolerance_of(part)), str(new.tolerance_of(part))) for part in shared]
     moved = [f"tolerance of {part}: {before} → {after}" for part, before, after in pairs if before != after]
-    return differences(old.result, new.result) + moved
+    return [printable(text) for text in unlike + figures + moved]
 
 
 def environment_notes(baseline: Baseline, results: Sequence[MetricResult]) -> list[str]:
@@ -118,7 +138,7 @@ def _identity(result: MetricResult, parts: Sequence[str]) -> dict[str, Any]:
     fields |= {f"direction of {part}": result.directions[part] for part in parts if part in result.directions}
     fields |= _flat(result.protocol)
     if "real" in result.data and len(result.data) > 1:
-        fields["real images"] = result.data["real"].get("fingerprint")
+        fields[_REAL] = result.data["real"].get("fingerprint")
     return fields
 
 
@@ -130,17 +150,27 @@ def _flat(table: Mapping[str, Any], above: str = "") -> dict[str, Any]:
     return flat
 
 
-def _shown(fields: Mapping[str, Any], name: str) -> str:
-    return repr(fields[name]) if name in fields else "(not given)"
+def _told(result: MetricResult, fields: Mapping[str, Any], name: str) -> str:
+    if name not in fields:
+        return "(not given)"
+    if name == _REAL:
+        return f"{last_part(_real_name(result))} ({str(fields[name])[:SHORT]})"
+    return shown(fields[name])
+
+
+def _real_name(result: MetricResult) -> str:
+    return str(result.data.get("real", {}).get("name", "(not named)"))
 
 
 def _check_comparable(baseline: Baseline, found: Mapping[str, MetricResult]) -> None:
-    faults = []
-    for name in baseline.keys() & found.keys():
-        faults += [f"{name}: {text}" for text in differences(baseline[name].result, found[name])]
-    if faults:
+    metrics: dict[str, list[str]] = {}
+    for name in sorted(baseline.keys() & found.keys()):
+        if fault := ", ".join(differences(baseline[name].result, found[name])):
+            metrics.setdefault(fault, []).append(name)
+    if metrics:
+        faults = "; ".join(f"{', '.join(names)}: {fault}" for fault, names in metrics.items())
         raise InputError(
-            "These results and the baseline were not measured alike: " + "; ".join(sorted(faults)) + ".",
+            f"These results and the baseline were not measured alike: {printable(faults)}.",
             hint="Measure again with the baseline's settings, or accept these results as the new baseline.",
         )
 

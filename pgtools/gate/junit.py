@@ -2,7 +2,8 @@
 
 Source of the elements: what GitLab, Jenkins and the report actions of GitHub read (testsuites, testsuite with its
 counts, testcase with classname and name, failure with message, type and text, skipped, system-out). GitLab shows the
-text of a failure and not its message, so both say all.
+text of a failure and not its message, so both say all. `time` is 0 for suites and cases: some reporters
+reckon with it and show NaN where there is none.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ from collections.abc import Sequence
 from itertools import groupby
 from xml.etree import ElementTree
 
-from pgtools.gate.check import Check, notices, number, printable, remarks, verdict
+from pgtools.gate.check import Check, notices, remarks, verdict
 from pgtools.gate.compare import FAILURES, Move
-from pgtools.gate.power import in_words
+from pgtools.gate.power import fails
+from pgtools.gate.words import number, printable
 
 PREFIX = "pgtools.gate"
 
@@ -34,9 +36,9 @@ def as_junit(done: Check) -> str:
 
 
 def _suite(root: ElementTree.Element, metric: str, moves: Sequence[Move]) -> ElementTree.Element:
-    suite = ElementTree.SubElement(root, "testsuite", {"name": printable(metric), **_counts(moves)})
+    suite = ElementTree.SubElement(root, "testsuite", {"name": printable(metric), **_counts(moves), "time": "0"})
     for move in moves:
-        words = {"classname": printable(f"{PREFIX}.{metric}"), "name": printable(move.part), "time": "0"}
+        words = {"classname": printable(f"{PREFIX}.{metric}"), "name": printable(move.name), "time": "0"}
         case = ElementTree.SubElement(suite, "testcase", words)
         if move.verdict in FAILURES:
             failure = ElementTree.SubElement(case, "failure", message=printable(_told(move)), type=move.verdict)
@@ -50,7 +52,7 @@ def _suite(root: ElementTree.Element, metric: str, moves: Sequence[Move]) -> Ele
 
 def _counts(moves: Sequence[Move]) -> dict[str, str]:
     failed, new = (sum(move.verdict in kinds for move in moves) for kinds in (FAILURES, {"new"}))
-    return {"tests": f"{len(moves)}", "failures": f"{failed}", "errors": "0", "skipped": f"{new}", "time": "0"}
+    return {"tests": f"{len(moves)}", "failures": f"{failed}", "errors": "0", "skipped": f"{new}"}
 
 
 def _told(move: Move) -> str:
@@ -66,7 +68,7 @@ def _power(move: Move) -> list[str]:
     if move.power.notices is None or move.power.alarms is None:
         return []
     noticed = notices(move.power.notices, move.accepted, move.direction)
-    return [f"A change of {noticed} fails in 80 of 100 checks; by chance, {in_words(move.power.alarms)} fails."]
+    return [f"A change of {noticed} fails in 80 of 100 checks; by chance, {fails(move.power.alarms)}."]
 
 
 def _text(element: ElementTree.Element, lines: Sequence[str]) -> None:

@@ -17,6 +17,8 @@ from pgtools.gate.tolerance import OF_TWO, Tolerance
 # A change counts as noticed where this share of checks fails on it.
 SHARE = 0.8
 _BEYOND = NormalDist().inv_cdf(SHARE)
+# Chance fails a figure seldom where it does so no oftener than beyond three standard errors.
+SELDOM = NormalDist().cdf(-3)
 # Below this, the tail of a normal distribution says more about the formula than about a figure.
 RAREST = 1e-6
 
@@ -31,12 +33,15 @@ class Power:
         notices: the change for the worse that fails in 80 of 100 checks, in the metric's unit.
         halved_by: how many times the images would halve `notices`; inf where no number would, because a tolerance
             that does not shrink with the noise is the larger part of it.
+        halved_at: the allowed change that would halve `notices` as well; None where chance would then fail the figure
+            oftener than `SELDOM`, so that the noise has to come down first.
     """
 
     noise: float | None = None
     alarms: float | None = None
     notices: float | None = None
     halved_by: float | None = None
+    halved_at: float | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values, ready for JSON; an infinite number of images becomes null."""
@@ -55,10 +60,11 @@ def power(tolerance: Tolerance, value: float, error: float | None) -> Power:
         return Power()
     noise, allowed = OF_TWO * error, tolerance.allowed(value, error)
     if noise == 0:
-        return Power(0.0, 0.0, allowed, math.inf)
-    alarms = math.erfc(allowed / noise / math.sqrt(2)) / 2
+        return Power(0.0, 0.0, allowed, math.inf, allowed / 2)
     notices = allowed + _BEYOND * noise
-    return Power(noise, alarms, notices, _halved_by(tolerance, value, noise, notices / 2))
+    tighter = notices / 2 - _BEYOND * noise
+    halved_at = tighter if _alarms(tighter, noise) <= SELDOM else None
+    return Power(noise, _alarms(allowed, noise), notices, _halved_by(tolerance, value, noise, notices / 2), halved_at)
 
 
 def chance_of_any(alarms: Iterable[float | None]) -> float:
@@ -78,6 +84,15 @@ def in_words(rate: float) -> str:
     once_in = math.floor(1 / rate + 1e-9 / rate)  # 0.01 is 1 in 100, whatever its last bit
     two_digits = 10 ** max(0, len(str(once_in)) - 2)  # rounded down, so that it is no understatement
     return f"1 check in {once_in // two_digits * two_digits:,}"
+
+
+def fails(rate: float) -> str:
+    """Return a rate with its verb: "1 check in 740 fails"."""
+    return f"{in_words(rate)} fail{'' if rate >= 0.5 else 's'}"
+
+
+def _alarms(allowed: float, noise: float) -> float:
+    return math.erfc(allowed / noise / math.sqrt(2)) / 2
 
 
 def _halved_by(tolerance: Tolerance, value: float, noise: float, half: float) -> float:

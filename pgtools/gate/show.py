@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 from pgtools.gate.baseline import Accepted, Baseline
-from pgtools.gate.check import NOTICES, alarms_sentence, notices, number, printable
-from pgtools.gate.power import chance_of_any, in_words
+from pgtools.gate.check import NOTICES, alarms_sentence, notices
+from pgtools.gate.power import Power, chance_of_any, in_words
 from pgtools.gate.tables import aligned
+from pgtools.gate.words import number, printable
+
+# So many times the images are no advice.
+TOO_MANY = 100
 
 COLUMNS = (
     "metric",
@@ -29,11 +34,11 @@ def as_text(baseline: Baseline) -> str:
     lines = aligned(COLUMNS, [_row(entry, part) for entry, part in figures])
     powers = [entry.power(part) for entry, part in figures]
     if any(power.alarms is not None for power in powers):
-        lines += ["", NOTICES, alarms_sentence(chance_of_any(power.alarms for power in powers))]
+        lines += ["", NOTICES, alarms_sentence(chance_of_any(power.alarms for power in powers), len(powers))]
     if missing := sum(power.alarms is None for power in powers):
-        lines.append(
-            f"{missing} of {len(powers)} figures have no standard error, so that chance is not known for them."
-        )
+        have, them = ("has", "it") if missing == 1 else ("have", "them")
+        which = "The only figure" if len(powers) == 1 else f"{missing} of {len(powers)} figures"
+        lines.append(f"{which} {have} no standard error, so that chance is not known for {them}.")
     return "\n".join([*lines, ""])
 
 
@@ -54,15 +59,21 @@ def _row(entry: Accepted, part: str) -> tuple[str, ...]:
     chance = "not known" if power.alarms is None else in_words(power.alarms)
     noticed = notices(power.notices, value, direction)
     cells = (str(entry.tolerance_of(part)), number(entry.allowed(part), "±"), chance, noticed, direction)
-    return tuple(map(printable, (result.metric, part, shown, *cells, _images(power.halved_by, result.protocol))))
+    return tuple(map(printable, (result.metric, part, shown, *cells, _remedy(power, result.protocol))))
 
 
-def _images(factor: float | None, protocol: dict[str, Any]) -> str:
-    """Return how many images would halve what is noticed: "4× the images (8,192)"."""
-    if factor is None:
+def _remedy(power: Power, protocol: Mapping[str, Any]) -> str:
+    """Return what would halve the change that is noticed: "4× the images (8,192)", or what else where that is many."""
+    if not power.notices or power.halved_by is None:
         return "-"
-    if math.isinf(factor):
-        return "a smaller tolerance"
+    if power.halved_by < TOO_MANY:
+        return _images(power.halved_by, protocol)
+    if power.halved_at is not None:
+        return f"a smaller tolerance ({number(power.halved_at, '±')})"
+    return f"{_images(4, protocol)} and half the tolerance"
+
+
+def _images(factor: float, protocol: Mapping[str, Any]) -> str:
     count = protocol.get("num_images")
     images = f" ({math.ceil(factor * count):,})" if isinstance(count, int) else ""
-    return f"{factor:.2g}× the images{images}"
+    return f"{factor:{'.0f' if factor >= 10 else '.2g'}}× the images{images}"

@@ -5,22 +5,20 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from pgtools.gate.check import Check, notices, number, printable, remarks, verdict
+from pgtools.gate.check import Check, notices, remarks, verdict
 from pgtools.gate.compare import FAILURES, Move
+from pgtools.gate.words import number, printable
 
 COLUMNS = ("metric", "part", "accepted", "now", "change", "may change", "notices", "better", "verdict")
 # What Markdown on GitHub and GitLab could read as more than a character.
 _SPECIAL = re.compile(r"[\\`*_{}\[\]<>#!|~&$^]")
 
 
-def as_text(done: Check) -> str:
-    """Return a table, and what a reader should know beside it."""
-    return "\n".join([*table_of(done.moves), "", *remarks(done), verdict(done), ""])
-
-
-def table_of(moves: Sequence[Move]) -> list[str]:
-    """Return the lines of a table of moves."""
-    return aligned(COLUMNS, [_row(move) for move in moves])
+def as_text(done: Check, *, with_verdict: bool = True) -> str:
+    """Return a table, what a reader should know beside it, and the verdict, if nobody else tells that."""
+    table = aligned(COLUMNS, [_row(move) for move in done.moves])
+    told = [*remarks(done), *([verdict(done)] if with_verdict else [])]
+    return "\n".join([*table, "", *told, ""])
 
 
 def as_markdown(done: Check) -> str:

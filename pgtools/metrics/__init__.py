@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pgtools.metrics.catalogue import CATALOGUE, Metric
-    from pgtools.metrics.evaluate import Evaluator, Reading
+    from pgtools.metrics.evaluate import Evaluator, PartlyScoredError, Reading
     from pgtools.metrics.inception.manifold import precision_recall
     from pgtools.metrics.inception.measure import (
         FidMeasure,
@@ -77,6 +77,7 @@ __all__ = [
     "MsssimSettings",
     "MultiScaleSsim",
     "NetworkFile",
+    "PartlyScoredError",
     "PrecisionRecall",
     "PrecisionRecallMeasure",
     "PrecisionRecallSettings",
@@ -103,7 +104,7 @@ __all__ = [
 # Module → the public names in it. Subpackages bear the metrics' short names (swd, msssim), so no function here does.
 _HOMES = {
     "pgtools.metrics.catalogue": "CATALOGUE Metric",
-    "pgtools.metrics.evaluate": "Evaluator Reading",
+    "pgtools.metrics.evaluate": "Evaluator PartlyScoredError Reading",
     "pgtools.metrics.inception.manifold": "precision_recall",
     "pgtools.metrics.inception.measure": "FidMeasure InceptionScoreMeasure KidMeasure PrecisionRecallMeasure",
     "pgtools.metrics.inception.network": "NetworkFile",

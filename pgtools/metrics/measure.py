@@ -17,10 +17,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pgtools.metrics.catalogue import Metric
+from pgtools.metrics.held import Budget
 from pgtools.runtime.progress import bar
 from pgtools.runtime.results import Figures
 
 Role = Literal["real", "fake"]
+# name → (numbers int64 (n,), rows (n, …)) of what a process collected.
+Parts = dict[str, tuple[NDArray[np.int64], NDArray[Any]]]
+# Of rows that leave a collector at once, so that nobody must hold what another holds a second time.
+PIECE_BYTES = 1 << 26
 
 
 @dataclass(frozen=True)
@@ -63,12 +68,12 @@ class Collector(ABC):
         """
 
     @abstractmethod
-    def parts(self) -> dict[str, tuple[NDArray[np.int64], NDArray[Any]]]:
-        """Return what this process holds, for another process to absorb: name → (numbers int64 (n,), rows (n, …))."""
+    def parts(self) -> Iterator[Parts]:
+        """Yield what this process holds, piece by piece (see `in_pieces`), for another process to absorb in order."""
 
     @abstractmethod
-    def absorb(self, parts: dict[str, tuple[NDArray[np.int64], NDArray[Any]]]) -> None:
-        """Take what another process collected of the same set (see `parts`); before `finish`."""
+    def absorb(self, parts: Parts) -> None:
+        """Take a piece of what another process collected of the same set (see `parts`); before `finish`."""
 
     def finish(self) -> None:  # noqa: B027 - most have nothing to do
         """Learn that all images have come."""
@@ -87,8 +92,13 @@ class Recipe(ABC):
     by_content: ClassVar[bool] = False
 
     @abstractmethod
-    def begin(self, images: SetOfImages, device: torch.device) -> Collector:
+    def begin(self, images: SetOfImages, device: torch.device, budget: Budget | None = None) -> Collector:
         """Return a collector for a set.
+
+        Args:
+            images: the set.
+            device: where to compute.
+            budget: the memory that all collectors of an evaluation share; one of its own if not given.
 
         Raises:
             InputError: the metric is not defined for such images, or for so few.
@@ -111,6 +121,11 @@ class Measure(ABC):
     metric: ClassVar[Metric]
     takes_real: ClassVar[bool] = False
     needs_equal_counts: ClassVar[bool] = False
+
+    @property
+    def memory(self) -> float | None:
+        """10^9 bytes that the settings allow for what is kept of all images; None if they say nothing."""
+        return None
 
     @abstractmethod
     def recipe(self, role: Role) -> Recipe:
@@ -144,6 +159,25 @@ class Measure(ABC):
         Raises:
             InputError: what was collected gives no figure.
         """
+
+
+def in_pieces(numbers: NDArray[np.int64], row_bytes: int) -> Iterator[NDArray[np.int64]]:
+    """Yield numbers of images, in order, so many at once that their rows take `PIECE_BYTES` at most, or one."""
+    at_once = max(1, PIECE_BYTES // max(1, row_bytes))
+    for start in range(0, len(numbers), at_once):
+        yield numbers[start : start + at_once]
+
+
+def budget_of(measures: Sequence[Measure], memory: float | None = None, *, share: int = 1) -> Budget:
+    """Return the memory for what metrics keep together, of both sets.
+
+    Args:
+        measures: the metrics; the least that one of their settings allows counts.
+        memory: 10^9 bytes, in place of what the settings say.
+        share: of so many processes on this machine this is one.
+    """
+    allowed = [measure.memory for measure in measures if measure.memory is not None]
+    return Budget(memory if memory is not None else min(allowed, default=None), share=share)
 
 
 @contextlib.contextmanager

@@ -24,7 +24,7 @@ class SwdSettings(Settings):
     repeats: int = setting(4, low=1, help="Sets of directions.")
     directions: int = setting(128, low=1, help="Random directions a repeat.")
     replicates: int = setting(
-        500, low=0, help="Resamplings of the images, for standard error, floor and verdict; 0 leaves these out."
+        500, low=0, help="Resamplings of the images, for standard error, floor and verdict; under 2 leaves these out."
     )
     batch: int = setting(64, low=1, unit="images", help="Read at once; no figure depends on it.")
     memory: float | None = setting(

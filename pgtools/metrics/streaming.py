@@ -22,9 +22,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pgtools import errors
-from pgtools.errors import ComputeError, InputError, PgtoolsError
-from pgtools.metrics.measure import Collector, Measure, Role, SetOfImages
+from pgtools.errors import InputError
+from pgtools.metrics.held import Budget
+from pgtools.metrics.measure import Collector, Measure, Role, SetOfImages, budget_of
 from pgtools.metrics.tensors import pixels, undisturbed, usual_device
 from pgtools.runtime.distributed import Processes
 from pgtools.runtime.results import Figures
@@ -39,7 +39,8 @@ class Streaming:
     """Collects the images of a metric as they come, and measures once all are there.
 
     Under torch.distributed every process makes one, feeds it its own share, and calls `compute` and `reset` when the
-    others do.
+    others do. What is kept of both sets shares one budget of memory, of which the processes on a machine
+    ($LOCAL_WORLD_SIZE, else all) take equal parts: what the settings allow, else half of what is free.
 
     Args:
         measure: the metric with its settings.
@@ -55,6 +56,7 @@ class Streaming:
 
     Raises:
         InputError: the metric is not defined for such images or so few, or it needs equal counts.
+        OutputError: what is kept has no room, in memory or on the disk.
     """
 
     def __init__(
@@ -77,10 +79,11 @@ class Streaming:
         self._processes = group if isinstance(group, Processes) else Processes(group)
         self._figures: Figures | None = None
         self._sides: dict[Role, _Side] = {}
+        budget = budget_of([measure], share=self._processes.here)
         try:
             for role in ("real", "fake") if measure.takes_real else ("fake",):
                 images = SetOfImages(f"the {_KINDS[role]} images", role, counts[role], resolution)
-                self._sides[role] = _Side(measure, images, self.device, self._processes)
+                self._sides[role] = _Side(measure, images, self.device, self._processes, budget)
         except BaseException:
             self.close()
             raise
@@ -126,7 +129,7 @@ class Streaming:
 
         Raises:
             InputError: images are missing or came twice, or what came gives no figure.
-            ComputeError: the first process, which computes, failed; its own error says more.
+            ComputeError: another process failed; its own error says more.
         """
         if self._figures is not None:
             return self._figures
@@ -138,7 +141,10 @@ class Streaming:
                 f"{self.measure.metric.name} cannot be computed yet: {told} images are missing.",
                 hint="Give all before compute(), or make it with a smaller number.",
             )
-        self._figures = Figures(**self._shared())
+        with undisturbed(self.device):
+            for side in self._sides.values():
+                side.gather()
+            self._figures = Figures(**self._processes.agreed(self._computed))
         return self._figures
 
     def reset(self, *, real: bool = False) -> None:
@@ -153,33 +159,7 @@ class Streaming:
         for side in self._sides.values():
             side.collector.close()
 
-    def _shared(self) -> dict[str, Any]:
-        """Return the figures that the first process finds, or raise what it raises, on every process."""
-        fault: Exception | None = None
-        outcome: dict[str, Any] = {}
-        try:
-            with undisturbed(self.device):
-                for side in self._sides.values():
-                    side.gather()
-                outcome = {"figures": self._computed()}
-        except PgtoolsError as error:
-            outcome = {"error": [type(error).__name__, error.message, error.hint]}
-        except Exception as error:  # the others must not wait for ever
-            fault, outcome = error, {"fault": f"{type(error).__name__}: {error}"}
-        outcome = self._processes.share(outcome)
-        if fault is not None:
-            raise fault
-        if "error" in outcome:
-            kind, message, hint = outcome["error"]
-            raise getattr(errors, kind)(message, hint=hint)
-        if "fault" in outcome:
-            raise ComputeError(f"{self.measure.metric.name} failed on the first process ({outcome['fault']}).")
-        figures: dict[str, Any] = outcome["figures"]
-        return figures
-
     def _computed(self) -> dict[str, Any]:
-        if self._processes.rank > 0:
-            return {}
         real = self._sides["real"].collector if "real" in self._sides else None
         return asdict(self.measure.compute(real, self._sides["fake"].collector, progress=False))
 
@@ -187,14 +167,17 @@ class Streaming:
 class _Side:
     """One set of images: its collector, and which numbers this process has given."""
 
-    def __init__(self, measure: Measure, images: SetOfImages, device: torch.device, processes: Processes) -> None:
-        self.images, self._processes, self._device = images, processes, device
+    def __init__(
+        self, measure: Measure, images: SetOfImages, device: torch.device, processes: Processes, budget: Budget
+    ) -> None:
+        self.images, self._processes, self._device, self._budget = images, processes, device, budget
         self._recipe = measure.recipe(images.role)
         self._begin()
 
     def _begin(self) -> None:
-        self.collector: Collector = self._recipe.begin(self.images, self._device)
+        self.collector: Collector = self._recipe.begin(self.images, self._device, self._budget)
         self._given, self._seen, self._gathered = np.zeros(self.images.count, np.int64), 0, False
+        self._fault: Exception | None = None
 
     def restart(self) -> None:
         self.collector.close()
@@ -231,14 +214,23 @@ class _Side:
         return int((given == 0).sum())
 
     def gather(self) -> None:
-        """Bring what all processes hold into the collector of the first, and finish it."""
+        """Bring what all processes hold into the collector of the first, and finish it.
+
+        Raises:
+            Exception: this failed, now or before, in any process; then all raise, and hold nothing of the set any more.
+        """
+        if self._fault is not None:
+            raise self._fault
         if self._gathered:
             return
         self._gathered = True
-        self._processes.collect(self.collector.parts, self.collector.absorb)
-        if self._processes.rank == 0:
-            self.collector.finish()
-        else:
+        try:
+            self._processes.gather(self.collector.parts, self.collector.absorb, self.collector.finish)
+        except Exception as error:
+            self._fault = error
+            self.collector.close()
+            raise
+        if self._processes.rank > 0:
             self.collector.close()
 
     def _how_to_restart(self) -> str:

@@ -112,11 +112,11 @@ def known_by(model: Model) -> str:
 
 
 def how_to_get(model: Model) -> str:
-    """Return the sentence that tells a user the command that gets a network."""
+    """Return the command that gets a network; where it is downloaded from is on a line of its own."""
     command = f"`pgtools models fetch {model.name}"
     if model.embedded:
         return "It comes with pgtools: install pgtools again with pip."
     if not model.url:
         return f"{command} --from FILE` takes {model.file} from where you have it."
     size = f" ({human_bytes(model.bytes)})" if model.bytes else ""
-    return f"{command}` downloads it{size}; without the internet, {command} --from FILE` takes it. It is {model.url}."
+    return f"{command}` downloads it{size}; without the internet, {command} --from FILE` takes it. It is\n{model.url}"

@@ -1,14 +1,15 @@
 """Several processes of one job (torch.distributed): what each holds comes to the first, what it finds goes to all.
 
-Without a process group there is one process, and nothing is sent.
+Without a process group there is one process, and nothing is sent. Whatever fails in a process, all carry out the same
+communication to its end, and then all raise: none is left waiting.
 """
 
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Callable
-from typing import Any
+import os
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -16,12 +17,13 @@ import torch.distributed as dist
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pgtools.errors import InputError
+from pgtools import errors
+from pgtools.errors import ComputeError, InputError, PgtoolsError
 
-# Of rows that travel at once, so that nobody must hold what another holds a second time.
-BYTES_AT_ONCE = 1 << 26
-
+T = TypeVar("T")
 Parts = dict[str, tuple[NDArray[np.int64], NDArray[Any]]]
+Described = dict[str, Any]
+_NOTHING = np.zeros(0, np.uint8)
 
 
 class Processes:
@@ -33,6 +35,7 @@ class Processes:
     Attributes:
         rank: of this process, from 0 up.
         count: number of processes.
+        here: of them on this machine, as far as is known: torchrun's $LOCAL_WORLD_SIZE, else all.
 
     Raises:
         InputError: this process is not in the group.
@@ -43,6 +46,7 @@ class Processes:
         self._joined = dist.is_available() and dist.is_initialized()
         self.rank = dist.get_rank(group) if self._joined else 0
         self.count = dist.get_world_size(group) if self._joined else 1
+        self.here = _on_this_machine(self.count)
         if self.rank < 0:
             raise InputError("This process is not in the group.", hint="Measure only in the processes of the group.")
 
@@ -50,7 +54,7 @@ class Processes:
     def alone(cls) -> Processes:
         """Return this process as the only one, whatever group there is."""
         single = cls.__new__(cls)
-        single._group, single._joined, single.rank, single.count = None, False, 0, 1
+        single._group, single._joined, single.rank, single.count, single.here = None, False, 0, 1, 1
         return single
 
     def total(self, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -62,76 +66,117 @@ class Processes:
         found: NDArray[np.int64] = sums.cpu().numpy()
         return found
 
-    def share(self, value: Any) -> Any:
-        """Return what the first process gave, on every process: plain values, as JSON keeps them."""
-        if self.count == 1:
-            return value
-        data = json.dumps(value).encode() if self.rank == 0 else b""
-        size = torch.tensor([len(data)], dtype=torch.int64, device=self._device)
-        dist.broadcast(size, self._peer(0), group=self._group)
-        text = self._bytes(np.frombuffer(data, np.uint8)) if self.rank == 0 else self._room(int(size))
-        dist.broadcast(text, self._peer(0), group=self._group)
-        return json.loads(text.cpu().numpy().tobytes())
-
-    def collect(self, parts: Callable[[], Parts], absorb: Callable[[Parts], None]) -> None:
-        """Bring the rows of all processes to the first, in bounded pieces.
+    def agreed(self, work: Callable[[], T]) -> T:
+        """Return what `work` gives on the first process, on every process; the others do not call it.
 
         Args:
-            parts: gives the numbers and rows of this process by name; the first process is not asked.
-            absorb: takes a piece of another's, all its names in each; called on the first process.
+            work: gives plain values, as JSON keeps them.
 
         Raises:
-            Exception: what `absorb` raised; all has been received by then, so that nobody waits for ever.
+            Exception: what `work` raised: on the first process itself; on the others the same if it is pgtools' own
+                kind of error, else a ComputeError that names it.
         """
-        if self.rank > 0:
-            self._send(parts())
-            return
+        if self.count == 1:
+            return work()
+        own: Exception | None = None
+        text = b""
+        if self.rank == 0:
+            try:
+                text = json.dumps({"value": work()}).encode()
+            except Exception as error:  # raised below, when the others know
+                own, text = error, json.dumps({"fault": _described(error, self.rank)}).encode()
+        outcome = json.loads(self._spread(text))
+        if own is not None:
+            raise own
+        if "fault" in outcome:
+            raise _error_of(outcome["fault"])
+        value: T = outcome["value"]
+        return value
+
+    def gather(
+        self, parts: Callable[[], Iterable[Parts]], absorb: Callable[[Parts], None], finish: Callable[[], None]
+    ) -> None:
+        """Bring the rows of all processes to the first, piece by piece.
+
+        Args:
+            parts: gives the pieces of this process, in order: name → (numbers, rows); the first process is not asked.
+            absorb: takes a piece of another's; called on the first process.
+            finish: called on the first process when all is there.
+
+        Raises:
+            Exception: on every process if one of the three failed on any: there what it raised, elsewhere see
+                `agreed`. All has been sent and received by then.
+        """
+        own: Exception | None = None
         fault: Exception | None = None
-        for source in range(1, self.count):
-            for piece in self._received(source):
-                if fault is not None:
-                    continue
+        if self.rank > 0:
+            own = self._send(parts)
+        for source in range(1, self.count if self.rank == 0 else 1):
+            found = self._receive(source, absorb if fault is None else None)
+            fault = found if fault is None else fault
+
+        def outcome() -> None:
+            if fault is not None:
+                raise fault
+            finish()
+
+        try:
+            self.agreed(outcome)
+        except PgtoolsError:
+            if own is not None:
+                raise own from None
+            raise
+
+    def _send(self, parts: Callable[[], Iterable[Parts]]) -> Exception | None:
+        """Send the pieces of this process, and return the error that ended them early, else None."""
+        fault: Exception | None = None
+        for header, payload, error in _messages(parts, self.rank):
+            self._give(header, payload)
+            fault = error
+        return fault
+
+    def _receive(self, source: int, absorb: Callable[[Parts], None] | None) -> Exception | None:
+        """Receive all that a process sends, and return what went wrong there or in `absorb`, else None."""
+        fault: Exception | None = None
+        while True:
+            header, payload = self._take(source)
+            if "end" in header:
+                return fault
+            if "fault" in header:
+                return _error_of(header["fault"]) if fault is None else fault
+            if fault is None and absorb is not None:
                 try:
-                    absorb(piece)
-                except Exception as error:  # raised below, after the others have sent what they hold
+                    absorb(_unpacked(header, payload))
+                except Exception as error:  # raised when all has been received
                     fault = error
-        if fault is not None:
-            raise fault
 
-    def _send(self, parts: Parts) -> None:
-        described = [[name, str(rows.dtype), list(rows.shape)] for name, (_, rows) in parts.items()]
-        header = np.frombuffer(json.dumps(described).encode(), np.uint8)
-        self._give(np.array([len(header)], np.int64))
-        self._give(header)
-        for first, after in pieces(described):
-            for numbers, rows in parts.values():
-                self._give(np.ascontiguousarray(numbers[first:after], np.int64))
-                self._give(np.ascontiguousarray(rows[first:after]))
+    def _spread(self, text: bytes) -> bytes:
+        """Return the text of the first process, on every process."""
+        size = torch.tensor([len(text)], dtype=torch.int64, device=self._device)
+        dist.broadcast(size, self._peer(0), group=self._group)
+        row = self._bytes(np.frombuffer(text, np.uint8)) if self.rank == 0 else self._room(int(size))
+        dist.broadcast(row, self._peer(0), group=self._group)
+        return row.cpu().numpy().tobytes()
 
-    def _received(self, source: int) -> Any:
-        """Yield the pieces that another process sends."""
-        length = int(self._take(source, np.dtype(np.int64), (1,))[0])
-        described = json.loads(self._take(source, np.dtype(np.uint8), (length,)).tobytes())
-        for first, after in pieces(described):
-            piece: Parts = {}
-            for name, dtype, shape in described:
-                count = max(0, min(after, shape[0]) - first)
-                numbers = self._take(source, np.dtype(np.int64), (count,))
-                piece[name] = numbers, self._take(source, np.dtype(dtype), (count, *shape[1:]))
-            yield piece
+    def _give(self, header: Described, payload: NDArray[np.uint8]) -> None:
+        text = np.frombuffer(json.dumps(header).encode(), np.uint8)
+        for row in (np.array([len(text), len(payload)], np.int64).view(np.uint8), text, payload):
+            if row.size:
+                dist.send(self._bytes(row), self._peer(0), group=self._group)
 
-    def _give(self, array: NDArray[Any]) -> None:
-        if array.size:
-            dist.send(self._bytes(array), self._peer(0), group=self._group)
+    def _take(self, source: int) -> tuple[Described, NDArray[np.uint8]]:
+        lengths = self._received(source, 16).view(np.int64).tolist()
+        header, payload = (self._received(source, length) for length in lengths)
+        return json.loads(header.tobytes()), payload
 
-    def _take(self, source: int, dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArray[Any]:
-        room = self._room(math.prod(shape) * dtype.itemsize)
-        if len(room):
+    def _received(self, source: int, count: int) -> NDArray[np.uint8]:
+        room = self._room(count)
+        if count:
             dist.recv(room, self._peer(source), group=self._group)
-        return room.cpu().numpy().view(dtype).reshape(shape)
+        return room.cpu().numpy()
 
-    def _bytes(self, array: NDArray[Any]) -> Tensor:
-        return torch.from_numpy(array.reshape(-1).view(np.uint8).copy()).to(self._device)
+    def _bytes(self, row: NDArray[np.uint8]) -> Tensor:
+        return torch.from_numpy(row.copy()).to(self._device)
 
     def _room(self, count: int) -> Tensor:
         return torch.empty(count, dtype=torch.uint8, device=self._device)
@@ -147,13 +192,58 @@ class Processes:
         return torch.device("cuda", torch.cuda.current_device()) if on_gpu else torch.device("cpu")
 
 
-def pieces(described: list[list[Any]]) -> list[tuple[int, int]]:
-    """Return (first row, row after the last) of each piece of named rows that travel together.
+def _messages(
+    parts: Callable[[], Iterable[Parts]], rank: int
+) -> Iterator[tuple[Described, NDArray[np.uint8], Exception | None]]:
+    """Yield each piece, its description and one row of bytes; at last the end, or the error that making one raised."""
+    try:
+        for piece in parts():
+            yield *_packed(piece), None
+    except Exception as error:  # of making pieces: what the receiver of this generator raises does not come here
+        yield {"fault": _described(error, rank)}, _NOTHING, error
+        return
+    yield {"end": True}, _NOTHING, None
 
-    Args:
-        described: [name, dtype, shape] of each; those with fewer rows end in earlier pieces.
-    """
-    row = sum(math.prod(shape[1:]) * np.dtype(dtype).itemsize + 8 for _, dtype, shape in described)
-    longest = max((shape[0] for _, _, shape in described), default=0)
-    at_once = max(1, BYTES_AT_ONCE // max(row, 1))
-    return [(first, min(first + at_once, longest)) for first in range(0, longest, at_once)]
+
+def _packed(piece: Parts) -> tuple[Described, NDArray[np.uint8]]:
+    described = [[name, str(rows.dtype), list(rows.shape)] for name, (_, rows) in piece.items()]
+    arrays = [array for numbers, rows in piece.values() for array in (np.asarray(numbers, np.int64), rows)]
+    flat = [np.ascontiguousarray(array).reshape(-1).view(np.uint8) for array in arrays]
+    return {"parts": described}, np.concatenate([_NOTHING, *flat])
+
+
+def _unpacked(header: Described, payload: NDArray[np.uint8]) -> Parts:
+    piece: Parts = {}
+    place = 0
+
+    def taken(dtype: Any, shape: list[int]) -> NDArray[Any]:
+        nonlocal place
+        start, place = place, place + int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
+        # Copied: a view at any byte would not be aligned.
+        found: NDArray[Any] = payload[start:place].copy().view(dtype).reshape(shape)
+        return found
+
+    for name, dtype, shape in header["parts"]:
+        numbers = taken(np.int64, shape[:1])
+        piece[name] = numbers, taken(dtype, shape)
+    return piece
+
+
+def _described(error: Exception, rank: int) -> list[str]:
+    """Return kind, message and hint of an error for other processes."""
+    kind = type(error).__name__
+    if isinstance(error, PgtoolsError) and getattr(errors, kind, None) is type(error):
+        return [kind, error.message, error.hint]
+    told = error.message if isinstance(error, PgtoolsError) else f"{kind}: {error}"
+    return [ComputeError.__name__, f"Process {rank} failed ({told}).", "Its own error says more."]
+
+
+def _error_of(described: list[str]) -> PgtoolsError:
+    kind, message, hint = described
+    error: PgtoolsError = getattr(errors, kind)(message, hint=hint)
+    return error
+
+
+def _on_this_machine(count: int) -> int:
+    told = os.environ.get("LOCAL_WORLD_SIZE", "")
+    return min(count, max(1, int(told))) if told.isdecimal() else count

@@ -14,6 +14,7 @@ FORMAT = "pgtools-result"
 VERSION = 2
 # Version 1 has the same fields and fewer; its spread was over the metric's own repeats, no standard error.
 READABLE = (1, 2)
+_MEASURE = "Results come from e.g. `pgtools swd … --json > swd.json` or `pgtools evaluate … --out scores.json`."
 _SPACE = re.compile(r"\s*")
 _DECODER = json.JSONDecoder()
 
@@ -31,7 +32,8 @@ class Figures:
         values: the figures.
         spread: standard error over the generated images: how far the figure would scatter if others were generated,
             as many, while the real images and the seed stay. The gate's tolerances count in it.
-        interval: [low, high] that 95 of 100 such repetitions would fall between.
+        interval: [low, high], the 95 % interval of what the generator gets on average under this protocol, at this
+            number of images. Another measurement scatters about that average too, so it may well fall outside.
         scatter: name → part → another deviation, e.g. {"over splits": {"value": 0.1}}; told, not compared.
         floor: what a perfect generator would get under this protocol (real images against other real ones).
         floor_spread: standard deviation of the floor over other choices of the images.
@@ -144,10 +146,8 @@ def read_result(path: Path) -> MetricResult:
     """
     try:
         value = json.loads(path.read_text("utf-8"))
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}).") from None
-    except ValueError as error:
-        raise InputError(f"{path} is not JSON ({error}).") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise _unreadable(path, error) from None
     return result_from_dict(value, where=str(path))
 
 
@@ -186,8 +186,17 @@ def _json_values(path: Path) -> list[tuple[int, Any]]:
             value, end = _DECODER.raw_decode(text, start)
             found.append((line, value))
             line += text.count("\n", start, end)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}).") from None
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path} is not JSON ({error}).") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise _unreadable(path, error) from None
     return found
+
+
+def _unreadable(path: Path, error: Exception) -> InputError:
+    if path.is_dir():  # the error is another one on Windows
+        return InputError(
+            f"{path} is a folder; expected a JSON file of results.",
+            hint=f"If it holds images, measure them first: `pgtools evaluate REAL {path} --out scores.json`.",
+        )
+    if isinstance(error, OSError):
+        return InputError(f"{path}: cannot be read ({error.strerror}).", hint=_MEASURE)
+    return InputError(f"{path} is not JSON ({error}).", hint=_MEASURE)

@@ -101,7 +101,8 @@ class ImageSource(ABC):
         if level is None:
             return self.resolution
         if level not in self.levels:
-            raise InputError(f"{self.name} has no level {level}; it has {', '.join(map(str, self.levels))}.")
+            known = ", ".join(map(str, self.levels))
+            raise InputError(f"{self.name} has no level {level}; it has {known}.", hint="Name one of these.")
         return level
 
     def batches(self, size: int, level: int | None = None) -> Iterator[NDArray[np.uint8]]:

@@ -7,9 +7,9 @@ import json
 import pytest
 import torch
 
-from pgtools.metrics import bench, bench_rounds
-from pgtools.metrics.bench import bench_metrics, default_pairs
-from pgtools.metrics.bench_rounds import Case, Run, run_once
+from pgtools.metrics.benchmark import compare, rounds
+from pgtools.metrics.benchmark.compare import bench_metrics, default_pairs
+from pgtools.metrics.benchmark.rounds import Case, Run, run_once
 
 QUICK = ("--device", "cpu", "--num-images", 6, "--rounds", 2)
 SWD_PHASES = ["pyramid", "patches", "normalise", "project", "sort", "compare"]
@@ -50,13 +50,13 @@ def test_the_plain_route_can_be_left_out(pgtools, tmp_path) -> None:
 
 def test_a_round_measures_both_routes_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[tuple[str, int]] = []
-    real = bench.run_once
+    real = compare.run_once
 
     def watched(case: Case, route: str) -> Run:
         told.append((route, case.count))
         return real(case, route)
 
-    monkeypatch.setattr(bench, "run_once", watched)
+    monkeypatch.setattr(compare, "run_once", watched)
     bench_metrics([Case("msssim", 16, 20, torch.device("cpu"), plain=True)], rounds=2)
     turn = [("pgtools", 20), ("plain", 20)]
     assert told == [("pgtools", 8), ("plain", 8), *turn, *turn]
@@ -65,13 +65,13 @@ def test_a_round_measures_both_routes_in_turn(monkeypatch: pytest.MonkeyPatch) -
 def test_the_images_are_made_outside_of_what_is_timed(monkeypatch: pytest.MonkeyPatch) -> None:
     from time import sleep
 
-    real = bench_rounds.DrawnImages.read
+    real = rounds.DrawnImages.read
 
-    def slow(self: bench_rounds.DrawnImages, indices: list[int]) -> torch.Tensor:
+    def slow(self: rounds.DrawnImages, indices: list[int]) -> torch.Tensor:
         sleep(0.5)
         return real(self, indices)
 
-    monkeypatch.setattr(bench_rounds.DrawnImages, "read", slow)
+    monkeypatch.setattr(rounds.DrawnImages, "read", slow)
     found = run_once(Case("msssim", 16, 2, torch.device("cpu"), plain=True), "plain")
     assert found.drawing > 0.5
     assert found.seconds < 0.4
@@ -91,7 +91,7 @@ def test_pairs_are_four_million_pixels() -> None:
 
 
 def test_what_would_not_fit_is_told_before_the_wait(pgtools, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bench, "available_memory", lambda: 1 << 30)
+    monkeypatch.setattr(compare, "available_memory", lambda: 1 << 30)
     done = pgtools("bench", "metrics", "--device", "cpu", "--sides", 1024, "--num-images", 16384, "--metrics", "swd")
     assert done.code == 1
     assert "The plain route keeps all patches: 22" in done.err

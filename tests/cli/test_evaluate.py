@@ -95,11 +95,32 @@ class TestOneSet:
         outcome = pgtools("evaluate", real, fake, *CPU)
         assert outcome.code == 0, outcome.err
         lines = outcome.out.splitlines()
-        assert lines[0].startswith("swd: Sliced Wasserstein distance in 1e-3, lower is better (num_images 8")
-        assert lines[1].startswith("msssim: MS-SSIM between generated images, lower is better (num_images 8")
-        assert lines[3].split() == ["metric", "part", "value", "±", "standard", "error", "floor", "verdict"]
-        assert [line.split()[:2] for line in lines[4:6]] == [["swd", "16"], ["swd", "average"]]
-        assert lines[6].startswith("msssim") and len(lines) == 7
+        alone = [pgtools("swd", real, fake, *CPU), pgtools("msssim", fake, *CPU)]
+        assert outcome.out == "\n".join(one.out for one in alone)
+        assert lines[3].split() == [
+            "part",
+            "value",
+            "±",
+            "standard",
+            "error",
+            "95",
+            "%",
+            "interval",
+            "floor",
+            "verdict",
+        ]
+        assert any(line.startswith("± over pairs: ") for line in lines)
+
+    def test_a_generator_in_place_of_the_real_images_is_refused(self, pgtools: Run, fake: Path, run: Path) -> None:
+        for words in (
+            ("evaluate", run, fake, "-m", "swd"),
+            ("swd", run, fake),
+            ("swd", RunFolder(run).snapshot(64), fake),
+        ):
+            refused = pgtools(*words, "--num-images", 4, *CPU)
+            assert (refused.code, refused.out) == (1, "")
+            assert "is a generator, not a set of real images" in refused.err
+            assert "Did you swap REAL and FAKE?" in refused.err
 
     def test_real_images_may_be_left_out_where_none_are_compared(self, pgtools: Run, real: Path, fake: Path) -> None:
         alone = pgtools("evaluate", fake, "-m", "ms-ssim", *CPU, "--json")
@@ -182,8 +203,12 @@ class TestSnapshots:
         assert outcome.code == 0, outcome.err
         lines = outcome.out.splitlines()
         assert lines[3].split() == ["kimg", "swd", "16", "swd", "average", "msssim"]
-        assert [line.split()[0] for line in lines[4:]] == ["0.064", "0.128", "2.5"]
-        assert all(line.count("±") == 3 for line in lines[4:])
+        assert [line.split()[0] for line in lines[4:8]] == ["0.064", "0.128", "2.5", "floor"]
+        assert all(line.count("±") == 3 for line in lines[4:7])
+        newest = ResultLog(out).read()[-2]
+        assert lines[7].split()[1:] == [f"{floor:.2f}" for floor in newest.floor.values()] + ["-"]
+        assert lines[8:10] == ["", "At 2.5 kimg:"]
+        assert lines[10:] == [f"swd {part}: {verdict}" for part, verdict in newest.verdict.items()]
         assert [line.split(": ")[0] for line in outcome.err.splitlines()[:3]] == [
             "0.064 kimg", "0.128 kimg", "2.5 kimg",
         ]  # fmt: skip
@@ -363,6 +388,81 @@ class TestWhatIsRefused:
     def test_a_generator_without_a_number_of_images(self, pgtools: Run, run: Path) -> None:
         outcome = pgtools("evaluate", run, "-m", "msssim", *CPU)
         assert outcome.code == 1 and "Pass --num-images" in outcome.err
+
+
+class TestAMetricThatFails:
+    """The figures of the others are printed and written, then the command ends with an error."""
+
+    @staticmethod
+    def fail(monkeypatch: pytest.MonkeyPatch, *calls: int) -> None:
+        """Let MS-SSIM fail at these of its sets, counted from 0."""
+        from pgtools.metrics.msssim.measure import MsssimMeasure
+
+        compute, seen = MsssimMeasure.compute, list[int]()
+
+        def failing(*words: Any, **how: Any) -> Any:
+            seen.append(len(seen))
+            if seen[-1] in calls:
+                raise InputError("no number came out", hint="Look at the images.")
+            return compute(*words, **how)
+
+        monkeypatch.setattr(MsssimMeasure, "compute", failing)
+
+    def test_of_one_set(
+        self, pgtools: Run, real: Path, fake: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        whole = json.loads(pgtools("evaluate", real, fake, "-m", "msssim,swd", *CPU, "--json").out)
+        self.fail(monkeypatch, 0, 1, 2)
+        out = tmp_path / "scores.json"
+        outcome = pgtools("evaluate", real, fake, "-m", "msssim,swd", *CPU, "--json", "--out", out)
+        assert outcome.code == 1
+        assert outcome.err.endswith("Error: msssim failed: no number came out.\n  Look at the images.\n")
+        assert json.loads(outcome.out) == json.loads(out.read_text()) == whole[1:]
+        table = pgtools("evaluate", real, fake, *CPU)
+        assert table.code == 1 and "average" in table.out and "ssim" not in table.out.lower()
+        alone = pgtools("evaluate", real, fake, "-m", "msssim", *CPU, "--out", tmp_path / "alone.json")
+        assert (alone.code, alone.out) == (1, "") and "no number came out" in alone.err
+        assert not (tmp_path / "alone.json").exists()
+
+    def test_of_a_run(
+        self,
+        pgtools: Run,
+        real: Path,
+        run: Path,
+        tmp_path: Path,
+        scored: list[str],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        self.fail(monkeypatch, 1, 2)
+        out, plot = tmp_path / "scores.jsonl", tmp_path / "scores.svg"
+        words = ("evaluate", real, run, "-m", "msssim,swd", *CPU, "--out", out)
+        outcome = pgtools(*words, "--plot", plot)
+        assert outcome.code == 1 and plot.exists()
+        assert "0.128 kimg: " in outcome.err and ", msssim failed: no number came out." in outcome.err
+        assert "Error: At 0.128 kimg: msssim failed: no number came out. 1 more of the snapshots lack" in outcome.err
+        rows = [line.split() for line in outcome.out.splitlines()[4:7]]
+        assert [row[0] for row in rows] == ["0.064", "0.128", "2.5"]
+        assert [row[1] == "-" for row in rows] == [False, True, True]
+        assert [result.metric for result in ResultLog(out).read()] == ["msssim", "swd", "swd", "swd"]
+        scored.clear()
+        again = pgtools(*words)
+        assert again.code == 0, again.err
+        assert scored == ["000000128", "000002500"]
+        assert len(ResultLog(out).read()) == 6
+
+    def test_memory_is_for_all_metrics(self, pgtools: Run, fake: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        from pgtools.metrics.msssim import collect
+
+        given: list[float] = []
+        init = collect.PairScores.__init__
+
+        def noted(self: Any, *words: Any) -> None:
+            given.append(words[-1].left)
+            init(self, *words)
+
+        monkeypatch.setattr(collect.PairScores, "__init__", noted)
+        assert pgtools("evaluate", fake, "-m", "msssim", "--memory", 0.25, *CPU).code == 0
+        assert set(given) == {250_000_000}
 
 
 def test_names_of_metrics() -> None:

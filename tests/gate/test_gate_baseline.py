@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from collections.abc import Callable
@@ -11,7 +12,8 @@ from typing import Any
 import pytest
 
 from pgtools.errors import InputError, UsageError
-from pgtools.gate.baseline import accept, choose, read_baseline, write_baseline
+from pgtools.gate.baseline import accept, read_baseline, write_baseline
+from pgtools.gate.choice import by_metric, choose
 from pgtools.gate.tolerance import DEFAULT, Tolerance, parse_rule
 from pgtools.runtime.results import MetricResult
 
@@ -79,7 +81,7 @@ def test_other_rules_are_wrong_usage(text: str) -> None:
 
 
 def test_a_rule_that_matches_nothing_is_refused(result: Make) -> None:
-    with pytest.raises(InputError, match=r"names swd\.64"):
+    with pytest.raises(UsageError, match=r"names swd\.64"):
         accept({}, [result()], [("swd", "64", DEFAULT)])
 
 
@@ -127,8 +129,12 @@ def test_no_file_and_no_json(tmp_path: Path) -> None:
         read_baseline(tmp_path / "none.json")
     assert "gate accept" in caught.value.hint
     (tmp_path / "text.json").write_text("swd 3")
-    with pytest.raises(InputError, match="is not JSON"):
+    with pytest.raises(InputError, match="is not JSON") as caught:
         read_baseline(tmp_path / "text.json")
+    assert "gate accept" in caught.value.hint
+    with pytest.raises(InputError, match="is a folder; expected the JSON file of a baseline") as caught:
+        read_baseline(tmp_path)
+    assert "--baseline FILE" in caught.value.hint
 
 
 def test_the_remedy_for_an_old_baseline_is_told(tmp_path: Path) -> None:
@@ -147,21 +153,86 @@ def test_a_tolerance_that_is_all_noise_needs_a_standard_error(result: Make, text
     accept({}, [result()], [parse_rule(text + ",5%")])
 
 
-def test_one_of_several_results_is_chosen_by_the_name_of_its_images(result: Make) -> None:
-    def of(name: str) -> MetricResult:
-        return result(data={"fake": {"name": name, "fingerprint": name}})
+def snapshot(result: Make, run: str, images: int, **words: Any) -> MetricResult:
+    name = f"{run}/snapshots/{images:09d}.safetensors"
+    fake = {"name": name, "fingerprint": f"{run} {images}", "kimg": f"{images / 1000:g}"}
+    return result(data={"real": {"name": "../data/real.lmdb", "fingerprint": "ab"}, "fake": fake}, **words)
 
-    one, two = of("runs/a/snapshots/000000100.safetensors"), of("runs/a/snapshots/000000200.safetensors")
-    with pytest.raises(InputError, match=r"of runs/a/.*100\..* and of runs/a/.*200\.") as caught:
-        accept({}, [one, two])
-    assert caught.value.hint.endswith("--fake runs/a/snapshots/000000200.safetensors.")
-    assert choose([one, two], fake="000000200.safetensors") == choose([one, two], fake=str(two.data["fake"]["name"]))
-    assert choose([one, two], fake="000000100.safetensors") == [one]
-    assert choose([one, two]) == [one, two]
-    assert choose([one, result(metric="fid")], only=["fid"]) == [result(metric="fid")]
-    with pytest.raises(InputError, match="images named 200") as caught:
-        choose([one, two], fake="200")
-    assert "000000100" in caught.value.hint
+
+def test_several_snapshots_are_listed_and_the_last_suggested(result: Make) -> None:
+    three = [snapshot(result, "runs/a", images) for images in (1024, 2016, 2720)]
     with pytest.raises(InputError) as caught:
-        accept({}, [one, one])
+        accept({}, three)
+    names = "000001024.safetensors, 000002016.safetensors, 000002720.safetensors"
+    assert caught.value.message == f"3 results are of swd: of {names}; a baseline holds one a metric."
+    assert caught.value.hint.endswith("e.g. the last: --fake 000002720.safetensors.")
+    many = [snapshot(result, "a", images) for images in range(1, 241)]
+    with pytest.raises(
+        InputError, match=r"of 000000001\..*000000003\.safetensors, … 000000238\..*\(240 in all\)"
+    ) as caught:
+        by_metric(many)
+    assert len(caught.value.message) < 250
+    # What tells runs apart is the folder, so that it is told.
+    with pytest.raises(InputError, match=r"of a/snapshots/000000007.*, b/snapshots/000000007"):
+        by_metric([snapshot(result, "a", 7), snapshot(result, "b", 7)])
+    with pytest.raises(InputError) as caught:
+        by_metric([three[0], three[0]])
     assert "protocols" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "fake",
+    [
+        "runs/a/snapshots/000002016.safetensors",
+        "./runs/a/snapshots/000002016.safetensors",
+        "snapshots/000002016.safetensors",
+        "000002016.safetensors",
+        "000002016",
+        "2016",
+        "2.016",
+    ],
+)
+def test_any_end_of_a_name_and_the_kimg_choose(result: Make, fake: str) -> None:
+    three = [snapshot(result, "runs/a", images) for images in (1024, 2016, 12720)]
+    if fake.startswith("./"):
+        three = [snapshot(result, "./runs/a", images) for images in (1024, 2016, 12720)]
+        fake = fake.removeprefix("./")
+    assert choose(three, fake=fake) == [three[1]]
+
+
+def test_the_more_exact_name_counts_first(result: Make) -> None:
+    two = [snapshot(result, "a", 2016), snapshot(result, "a", 2016_000)]
+    assert choose(two, fake="2016") == [two[1]]  # its kimg, and the end of the other
+
+
+@pytest.mark.parametrize(("fake", "message"), [("24", "several results are of"), ("x", "none"), ("", "none")])
+def test_an_end_of_several_names_or_of_none_is_wrong_usage(result: Make, fake: str, message: str) -> None:
+    with pytest.raises(UsageError, match=f"--fake is '{fake}', which {message}") as caught:
+        choose([snapshot(result, "a", 1024), snapshot(result, "a", 2024)], fake=fake)
+    assert "000001024" in caught.value.message + caught.value.hint
+
+
+def test_metrics_of_the_same_images_are_chosen_together(result: Make) -> None:
+    def of(name: str, fingerprint: str, metric: str) -> MetricResult:
+        return result(metric=metric, data={"fake": {"name": name, "fingerprint": fingerprint}})
+
+    both = [of("a/fake.zip", "1", "swd"), of("a/fake.zip", "2", "fid")]  # FID took another number of them
+    assert choose(both, fake="fake.zip") == both
+    both = [of("a/fake.zip", "1", "swd"), of("b/fake.zip", "1", "fid")]  # moved in between
+    assert choose(both, fake="fake.zip") == both
+    with pytest.raises(UsageError, match=r"several results are of: a/fake\.zip, b/fake\.zip"):
+        choose([of("a/fake.zip", "1", "swd"), of("b/fake.zip", "2", "fid")], fake="fake.zip")
+    assert choose(both, only=["fid"]) == both[1:]
+    assert choose([], fake="x") == []
+
+
+def test_the_baseline_does_not_depend_on_where_it_was_measured(result: Make) -> None:
+    here, there = (snapshot(result, run, 2016) for run in ("runs/a", "/home/me/pg/runs/a"))
+    there = dataclasses.replace(
+        there, data={**there.data, "fake": {**there.data["fake"], "fingerprint": "runs/a 2016"}}
+    )
+    assert accept({}, [here]) == accept({}, [there])
+    assert accept({}, [here])["swd"].result.data == {
+        "real": {"name": "real.lmdb", "fingerprint": "ab"},
+        "fake": {"name": "000002016.safetensors", "fingerprint": "runs/a 2016", "kimg": "2.016"},
+    }

@@ -42,7 +42,21 @@ def test_a_worse_result_fails_after_the_table(pgtools: Command, baseline: Path, 
     assert outcome.code == 3
     rows = [line.split() for line in outcome.out.splitlines()]
     assert ["swd", "32", "10", "12", "+2", "±0.5", "+0.619", "(6.2%)", "lower", "worse"] in rows
-    assert "1 of 2 figures fail the gate: swd 32." in outcome.err
+    # Both streams go to one log: the verdict stands there once.
+    assert outcome.err.startswith("Error: 1 of 2 figures fails the gate: swd 32.\n  If this change is meant")
+    assert "fails the gate" not in outcome.out
+    assert outcome.out.endswith("fails by chance, all figures together.\n" + WITHOUT)
+
+
+WITHOUT = "Without a standard error, so that chance is not known: swd average.\n"
+
+
+def test_what_is_missing_is_to_be_measured_rather_than_accepted(
+    pgtools: Command, baseline: Path, write: Callable[..., Path]
+) -> None:
+    outcome = pgtools("gate", "check", write("fid.json", metric="fid"), "--baseline", baseline)
+    assert outcome.code == 3
+    assert outcome.err.splitlines()[1] == "  Measure swd as well, or check without: --only fid."
 
 
 def test_json_says_the_same(pgtools: Command, baseline: Path, write: Callable[..., Path]) -> None:
@@ -69,7 +83,9 @@ def test_accept_says_what_moved_and_what_is_measured_differently(
     moved = write("moved.json", values={"32": 9.0, "average": 8.0})
     outcome = pgtools("gate", "accept", moved, "--baseline", baseline, "--tolerance", "swd.32=1%")
     assert outcome.code == 0
-    assert "better" in outcome.out
+    assert outcome.out == pgtools("gate", "show", "--baseline", baseline).out  # the new tolerance, not the old
+    assert "swd has changed: 32: 10 → 9 (better)" in outcome.err
+    assert "average: 8" not in outcome.err
     assert "tolerance of 32: 5%,3sigma → 1%" in outcome.err
     after = json.loads(baseline.read_text())
     assert after["metrics"]["swd"]["result"]["values"]["32"] == 9.0
@@ -79,6 +95,17 @@ def test_accept_says_what_moved_and_what_is_measured_differently(
     outcome = pgtools("gate", "accept", other, "--baseline", baseline)
     assert outcome.code == 0
     assert "version: 1 → 2" in outcome.err
+
+
+def test_the_first_accept_shows_what_was_accepted_and_no_other_metric(
+    pgtools: Command, baseline: Path, write: Callable[..., Path]
+) -> None:
+    outcome = pgtools("gate", "accept", write("fid.json", metric="fid"), "--baseline", baseline)
+    assert (outcome.code, outcome.err) == (0, "")
+    assert ["fid", "32", "10", "±", "0.1", "5%,3sigma", "±0.5"] in [
+        line.split()[:7] for line in outcome.out.splitlines()
+    ]
+    assert "swd" not in outcome.out
 
 
 def test_show_lists_what_is_allowed(pgtools: Command, baseline: Path) -> None:
@@ -126,6 +153,7 @@ def test_every_file_is_written_also_when_the_gate_fails(
     words = [word for path in outs for word in ("--out", path)]
     outcome = pgtools("gate", "check", worse, "--baseline", baseline, *words, "--format", "junit")
     assert outcome.code == 3
+    assert outcome.err.startswith("".join(f"Wrote {path}.\n" for path in outs) + "Error: ")
     text, facts, markdown, xml = (path.read_text("utf-8") for path in outs)
     assert xml == outcome.out
     assert json.loads(facts)["verdict"] in text
@@ -143,7 +171,7 @@ def test_one_metric_may_be_checked_alone(pgtools: Command, tmp_path: Path, write
     assert (outcome.code, "fid" in outcome.out) == (0, False)
     assert pgtools("gate", "check", one, "--baseline", both, "--only", "fid").code == 3
     unknown = pgtools("gate", "check", one, "--baseline", both, "--only", "kid")
-    assert (unknown.code, "The baseline has no kid." in unknown.err) == (1, True)
+    assert (unknown.code, "--only is kid, which the baseline does not have." in unknown.err) == (2, True)
 
 
 def test_json_lines_of_several_snapshots_need_a_name(pgtools: Command, tmp_path: Path, result: Make) -> None:
@@ -156,10 +184,14 @@ def test_json_lines_of_several_snapshots_need_a_name(pgtools: Command, tmp_path:
     words = ("gate", "accept", tmp_path / "all.jsonl", "--baseline", tmp_path / "b.json")
     refused = pgtools(*words)
     assert refused.code == 1
-    assert "of run/100 and of run/200" in refused.err
-    assert "--fake run/200" in refused.err
+    assert "2 results are of swd: of 100, 200;" in refused.err
+    assert "--fake 200" in refused.err
     assert pgtools(*words, "--fake", "200").code == 0
+    assert json.loads((tmp_path / "b.json").read_text())["metrics"]["fid"]["result"]["data"]["fake"]["name"] == "200"
     assert pgtools("gate", "check", *words[2:], "--fake", "run/100").code == 0
+    assert pgtools("gate", "check", *words[2:], "--fake", "00").code == 2
+    unknown = pgtools("gate", "check", *words[2:], "--fake", "nope")
+    assert (unknown.code, "They are of 100, 200." in unknown.err) == (2, True)
     assert pgtools("gate", "check", *words[2:]).code == 1
 
 
@@ -173,3 +205,30 @@ def test_a_result_of_the_first_version_is_refused_with_the_remedy(
         assert outcome.code == 1
         assert "version 1, which has no standard errors" in outcome.err
         assert "Measure again" in outcome.err
+
+
+@pytest.mark.parametrize("verb", ["check", "accept"])
+def test_what_is_no_file_of_results_is_told_with_the_next_step(
+    pgtools: Command, baseline: Path, tmp_path: Path, verb: str
+) -> None:
+    (tmp_path / "real.lmdb").mkdir()
+    folder = pgtools("gate", verb, tmp_path / "real.lmdb", "--baseline", baseline)
+    assert (folder.code, folder.out) == (1, "")
+    assert "real.lmdb is a folder; expected a JSON file of results." in folder.err
+    assert f"pgtools evaluate REAL {tmp_path / 'real.lmdb'} --out scores.json" in folder.err
+    (tmp_path / "table.txt").write_text("swd 3\n")
+    for name, message in (("table.txt", "table.txt is not JSON"), ("none.json", "none.json: cannot be read")):
+        other = pgtools("gate", verb, tmp_path / name, "--baseline", baseline)
+        assert (other.code, message in other.err) == (1, True)
+        assert "Results come from e.g. `pgtools swd … --json > swd.json`" in other.err
+
+
+@pytest.mark.parametrize("rule", ["swdd=5%", "swd.33=5%"])
+def test_a_tolerance_for_what_is_not_there_is_wrong_usage(
+    pgtools: Command, baseline: Path, write: Callable[..., Path], rule: str
+) -> None:
+    before = baseline.read_bytes()
+    outcome = pgtools("gate", "accept", write("r.json"), "--baseline", baseline, "--tolerance", rule)
+    assert (outcome.code, outcome.out) == (2, "")
+    assert "They have swd (32, average)." in outcome.err
+    assert baseline.read_bytes() == before

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from pgtools.errors import InputError
 from pgtools.gate.baseline import Accepted, accept
-from pgtools.gate.compare import compare, differences, environment_notes, failures
+from pgtools.gate.compare import changes, compare, differences, environment_notes, failures
 from pgtools.gate.tolerance import DEFAULT, Tolerance
 from pgtools.runtime.results import MetricResult
 
@@ -111,14 +111,13 @@ def test_a_noisier_result_does_not_loosen_its_own_gate(result: Make) -> None:
 
 def test_every_field_of_a_different_protocol_is_named(result: Make) -> None:
     data = {"real": {"name": "a", "fingerprint": "ff"}, "fake": {"name": "b", "fingerprint": "cd"}}
-    other = result(protocol={"version": 2, "num_images": 256, "patch": 7}, data=data)
+    other = result(protocol={"version": 2, "num_images": 256, "seed": 0, "patch": 7}, data=data)
     with pytest.raises(InputError) as caught:
         compare(accept({}, [result()]), [other])
     for text in (
-        "swd: version: 1 → 2",
-        "seed: 0 → (not given)",
+        "version: 1 → 2",
         "patch: (not given) → 7",
-        "real images: 'ab' → 'ff'",
+        "real images: a (ab) → a (ff)",
     ):
         assert text in caught.value.message
     assert "num_images" not in caught.value.message
@@ -129,12 +128,60 @@ def test_what_is_measured_may_change_and_what_it_is_measured_against_may_not(res
     assert differences(result(), result(data=fakes)) == []
     one = result(data={"real": {"name": "a", "fingerprint": "ab"}})
     assert differences(one, result(data={"real": {"name": "a", "fingerprint": "99"}})) == []
-    assert differences(one, result()) == ["data: 'real' → 'fake + real'", "real images: (not given) → 'ab'"]
+    assert differences(one, result()) == ["data: 'real' → 'fake + real'", "real images: (not given) → a (ab)"]
     assert differences(one, dataclasses.replace(one, direction="higher")) == ["direction: 'lower' → 'higher'"]
 
 
+REAL = "4c5957615e697cee0a7513d7cb63ab006215c146eaaa9c96ceb7d929af197cf2"
+OTHER = "80a435b3307c839f3275b1dbbc232a067f9d92075d28163e9a050cd3504c0293"
+
+
+def measured(result: Make, real: str, fingerprint: str, metric: str = "swd", **protocol: object) -> MetricResult:
+    data = {"real": {"name": real, "fingerprint": fingerprint}, "fake": {"name": "b", "fingerprint": "cd"}}
+    return result(metric=metric, data=data, protocol={"num_images": 256, "seed": 0, **protocol})
+
+
+def test_one_cause_is_told_once(result: Make) -> None:
+    """Another number or seed takes other real images: their fingerprint is no second cause."""
+    one = measured(result, "data/real.lmdb", REAL)
+    for words in ({"num_images": 128}, {"seed": 3}):
+        ((name, value),) = words.items()
+        other = measured(result, "/elsewhere/real.lmdb", OTHER, **words)
+        assert differences(one, other) == [f"{name}: {one.protocol[name]} → {value}"]
+        baseline = accept({}, [one, measured(result, "real.lmdb", REAL, "kid")])
+        with pytest.raises(InputError) as caught:
+            compare(baseline, [other, measured(result, "real.lmdb", OTHER, "kid", **words)])
+        assert caught.value.message == (
+            f"These results and the baseline were not measured alike: kid, swd: {name}: {one.protocol[name]} → {value}."
+        )
+    # Another set is a cause of its own.
+    assert differences(one, measured(result, "celeba.lmdb", OTHER, seed=3)) == [
+        "real images: real.lmdb (4c5957615e69) → celeba.lmdb (80a435b3307c)",
+        "seed: 0 → 3",
+    ]
+    assert differences(one, measured(result, "data/real.lmdb", OTHER)) == [
+        "real images: real.lmdb (4c5957615e69) → real.lmdb (80a435b3307c)"
+    ]
+
+
+def test_hashes_are_told_by_their_first_digits(result: Make) -> None:
+    one, two = (measured(result, "a", REAL, weights=text) for text in (REAL, OTHER))
+    assert differences(one, two) == ["weights: 4c5957615e69 → 80a435b3307c"]
+
+
+def test_what_changes_with_an_accept_is_told_with_the_old_verdict(result: Make) -> None:
+    before = accept({}, [result({"32": 10.0, "16": 5.0, "8": 3.0})])["swd"]
+    after = accept({}, [result({"32": 9.0, "16": 5.0, "4": 1.0})], [("swd", "16", Tolerance(absolute=1))])["swd"]
+    assert changes(before, after) == [
+        "32: 10 → 9 (better)",
+        "8: 3 → - (missing)",
+        "4: - → 1 (new)",
+        "tolerance of 16: 5%,3sigma → 1",
+    ]
+
+
 def test_two_results_of_one_metric_are_refused(result: Make) -> None:
-    with pytest.raises(InputError, match="Two of the results"):
+    with pytest.raises(InputError, match="2 results are of swd"):
         compare({}, [result(), result()])
 
 

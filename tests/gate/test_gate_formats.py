@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from pgtools.errors import UsageError
 from pgtools.gate.baseline import accept
-from pgtools.gate.check import Check, check
+from pgtools.gate.check import Check, check, next_step, verdict
 from pgtools.gate.formats import SUFFIXES, WRITERS, format_of, write_check
 from pgtools.runtime.results import MetricResult
 
@@ -54,13 +54,18 @@ def test_junit_counts_what_it_holds(failed: Check) -> None:
         for name, tag in (("tests", "testcase"), ("failures", "failure"), ("skipped", "skipped"), ("errors", "error")):
             assert int(holder.attrib[name]) == len(list(holder.iter(tag)))
     assert [suite.attrib["name"] for suite in root] == ["swd", "fid"]
-    worse = root.find(".//testcase[@name='32']/failure")
+    worse = root.find(".//testcase[@name='swd 32']/failure")
     assert worse is not None and worse.attrib["type"] == "worse"
     assert worse.attrib["message"] == "swd 32 is worse: 10 → 12 (+2); ±0.5 may change, lower is better."
     assert worse.text is not None and "A change of +0.619 (6.2%) fails in 80 of 100 checks" in worse.text
     names = [(case.attrib["classname"], case.attrib["name"]) for case in root.iter("testcase")]
     assert len(set(names)) == len(names)  # GitLab leaves out all but the first of a name
-    assert names[0] == ("pgtools.gate.swd", "32")
+    assert names == [("pgtools.gate.swd", f"swd {part}") for part in ("32", "16", "8", "4")] + [
+        ("pgtools.gate.fid", "fid")
+    ]
+    # A reporter that reckons with the time of a suite or a case shows NaN where there is none.
+    assert "time" not in root.attrib
+    assert {element.attrib["time"] for tag in ("testsuite", "testcase") for element in root.iter(tag)} == {"0"}
     properties = {p.attrib["name"]: p.attrib["value"] for p in root[0].iter("property")}
     assert properties["num_images"] == "256"
 
@@ -110,3 +115,30 @@ def test_the_suffix_names_the_format(failed: Check, tmp_path: Path) -> None:
         assert (tmp_path / f"gate{suffix}").read_text("utf-8") == WRITERS[name](failed)
     with pytest.raises(UsageError, match="expected a name that ends in one of"):
         format_of(Path("gate"))
+
+
+def test_counts_are_told_in_words(result: Make) -> None:
+    def told(accepted: dict[str, float], new: dict[str, float]) -> str:
+        return verdict(check(accept({}, [result(accepted)]), [result(new)]))
+
+    three, worse = {"32": 10.0, "16": 9.0, "8": 5.0}, {"32": 20.0, "16": 9.0, "8": 5.0}
+    assert told({"32": 10.0}, {"32": 20.0}) == "The only figure fails the gate: swd 32."
+    assert told({"32": 10.0}, {"32": 10.0}) == "The only figure passes the gate: 1 same."
+    assert told(three, worse) == "1 of 3 figures fails the gate: swd 32."
+    assert told(three, {"32": 20.0, "16": 20.0, "8": 5.0}) == "2 of 3 figures fail the gate: swd 32, swd 16."
+    assert told(three, three) == "All figures pass the gate: 3 same."
+    assert verdict(check({}, [])) == "The baseline is empty: nothing was checked."
+
+
+def test_the_next_step_fits_what_failed(result: Make) -> None:
+    baseline = accept({}, [result(), result(metric="fid"), result(metric="kid")])
+    meant = "If this change is meant, `pgtools gate accept` makes the results the new baseline."
+    worse, kid = result({"32": 20.0, "average": 8.0}), result(metric="kid")
+    assert next_step(check(baseline, [worse, kid], only=["swd", "kid"])) == meant
+    assert (
+        next_step(check(baseline, [result(), kid])) == "Measure fid as well, or check without: --only swd --only kid."
+    )
+    assert next_step(check(baseline, [worse])) == f"{meant} Measure fid, kid as well, or check without: --only swd."
+    assert next_step(check(baseline, [], only=["fid"])) == "Measure fid as well."
+    # A part that a metric no longer has is no metric that was forgotten.
+    assert next_step(check(baseline, [result({"32": 10.0})], only=["swd"])) == meant

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from pgtools.gate.baseline import Accepted, accept
 from pgtools.gate.compare import Verdict, compare
-from pgtools.gate.power import chance_of_any, in_words, power
+from pgtools.gate.power import SELDOM, chance_of_any, fails, in_words, power
 from pgtools.gate.show import as_text
 from pgtools.gate.tolerance import Tolerance
 from pgtools.runtime.results import MetricResult
@@ -142,4 +142,57 @@ def test_show_tells_all_of_it(result: Make) -> None:
     for cell in ("10 ± 0.1", "3sigma", "±0.4243", "1 check in 740", "+0.5433 (5.4%)", "lower", "4× the images (1,024)"):
         assert cell in row
     assert "at most 1 check in 740 fails by chance, all figures together" in text
-    assert "1 of 2 figures have no standard error" in text
+    assert "1 of 2 figures has no standard error, so that chance is not known for it." in text
+
+
+def remedy(result: Make, value: float, error: float, rule: Tolerance) -> str:
+    baseline = accept({}, [result({"32": value}, spread={"32": error})], [("", "", rule)])
+    return as_text(baseline).splitlines()[1].split("  ")[-1].strip()
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "rule", "words"),
+    [
+        (10.0, 0.2, Tolerance(sigma=3), "4× the images (1,024)"),
+        (10.0, 1.5, Tolerance(absolute=1), "21× the images (5,293)"),
+        # 296 times as many are no advice; and while 1 check in 4 fails by chance, neither is a smaller tolerance alone.
+        (36.26, 4.754, Tolerance(absolute=5), "4× the images (1,024) and half the tolerance"),
+        (24.14, 2.489, Tolerance(absolute=5), "4× the images (1,024) and half the tolerance"),
+        (10.0, 0.1, Tolerance(absolute=5), "a smaller tolerance (±2.44)"),
+        (10.0, 0.0, Tolerance(absolute=5), "a smaller tolerance (±2.5)"),
+        (10.0, 0.0, Tolerance(), "-"),
+    ],
+)
+def test_what_halves_the_change_that_is_noticed(
+    result: Make, value: float, error: float, rule: Tolerance, words: str
+) -> None:
+    assert remedy(result, value, error, rule) == words
+
+
+@settings(deadline=None)
+@given(st.floats(0, 50), st.floats(0, 5), st.floats(0.1, 3))
+def test_a_smaller_tolerance_is_advised_only_where_chance_still_fails_seldom(
+    absolute: float, sigma: float, error: float
+) -> None:
+    told = power(Tolerance(absolute=absolute, sigma=sigma), 10.0, error)
+    assert told.notices is not None and told.alarms is not None
+    if told.halved_at is None:
+        return
+    tighter = power(Tolerance(absolute=told.halved_at), 10.0, error)
+    assert tighter.notices == pytest.approx(told.notices / 2)
+    assert tighter.alarms is not None and tighter.alarms <= SELDOM * (1 + 1e-9)
+
+
+def test_half_the_tolerance_with_four_times_the_images_keeps_the_rate_of_false_alarms() -> None:
+    before, after = power(Tolerance(absolute=5), 10.0, 4.0), power(Tolerance(absolute=2.5), 10.0, 2.0)
+    assert before.notices is not None
+    assert (after.alarms, after.notices) == (pytest.approx(before.alarms), pytest.approx(before.notices / 2))
+
+
+def test_show_counts_in_words(result: Make) -> None:
+    assert "The only figure has no standard error, so that chance is not known for it." in as_text(
+        accept({}, [result({"average": 8.0})])
+    )
+    one = as_text(accept({}, [result({"32": 10.0})], [("", "", Tolerance(sigma=3))]))
+    assert one.endswith("Where nothing has changed, at most 1 check in 740 fails by chance.\n")
+    assert fails(0.6) == "60 checks in 100 fail"

@@ -1,7 +1,7 @@
 """The recipes for GitHub Actions and GitLab in docs/gate.md: their own lines, run by a shell, as the runners do.
 
-Only what cannot be had here is replaced: installing pgtools and fetching weights do nothing, `pgtools` is this
-interpreter's, and gh and curl write down how they were called. The images are few and small, so METRICS and
+Only what cannot be had here is replaced: installing libraries and pgtools and fetching weights do nothing, `pgtools` is
+this interpreter's, and gh and curl write down how they were called. The images are few and small, so METRICS and
 NUM_IMAGES are others; and the same images are measured once, whichever recipe asks.
 """
 
@@ -21,10 +21,17 @@ import pytest
 import yaml  # comes with the test dependencies dask and datasets
 from PIL import Image
 
+from pgtools.models.weights import cache_folder
 from tests.pictures import smooth_images
 
 PAGE = Path(__file__).parents[2] / "docs" / "gate.md"
-SKIPPED = {"pip install pgtools", "pgtools models fetch inception-2015-12-05"}
+LIBRARIES = "apt-get install --yes libgl1 libglib2.0-0 libsm6 libxext6"
+SKIPPED = {
+    "pip install pgtools",
+    "pgtools models fetch inception-2015-12-05",
+    f"apt-get update && {LIBRARIES}",
+    f"sudo apt-get update && sudo {LIBRARIES}",
+}
 # What a step's `if` comes to: (in a check before or after a failure, in a run that accepts).
 CONDITIONS = {
     None: ("until a failure", "until a failure"),
@@ -192,8 +199,40 @@ def test_gitlab_accepts_by_hand(checkout: Path, measured: Path, tmp_path: Path) 
 
 def test_what_is_left_out_is_in_the_recipes() -> None:
     """Else the steps that replace nothing would be forgotten here."""
-    text = PAGE.read_text("utf-8")
-    assert all(text.count(line) == 2 for line in SKIPPED)
     steps = GITHUB["jobs"]["gate"]["steps"]
+    lines = [step["run"] for step in steps if "run" in step], GITLAB[".measure"]["before_script"]
+    found = [[line for line in recipe if line in SKIPPED] for recipe in lines]
+    assert [len(recipe) for recipe in found] == [3, 3]
+    assert set(found[0]) | set(found[1]) == SKIPPED
     assert {step.get("if") for step in steps} == set(CONDITIONS)
     assert [variable in GITLAB[".measure"]["variables"] for variable in GITHUB["env"]] == [True] * 3
+
+
+def test_opencv_finds_its_libraries_before_it_is_imported() -> None:
+    """Neither python:3.12 nor every runner has a desktop's; nor has the machine of the page for beginners."""
+    for lines in (
+        [step.get("run", "") for step in GITHUB["jobs"]["gate"]["steps"]],
+        GITLAB[".measure"]["before_script"],
+    ):
+        installs = [i for i, line in enumerate(lines) if LIBRARIES in line.replace("sudo ", "")]
+        uses = [i for i, line in enumerate(lines) if line.startswith("pgtools") or "\npgtools" in line]
+        assert len(installs) == 1
+        assert installs[0] < min(uses)
+    assert LIBRARIES in PAGE.with_name("index.md").read_text("utf-8")
+
+
+def test_the_cache_holds_nothing_that_changes_under_its_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key that never changes is never written again: features of new images would be lost, and old ones carried."""
+    steps = GITHUB["jobs"]["gate"]["steps"]
+    scripts = ["\n".join(step.get("run", "") for step in steps), "\n".join(GITLAB[".measure"]["before_script"])]
+    for script in scripts:
+        (line,) = [line for line in script.splitlines() if line.startswith("pgtools evaluate")]
+        assert "--no-cache" in line.split()
+    (cached,) = [step["with"] for step in steps if "actions/cache" in step.get("uses", "")]
+    caches = [(cached["path"], cached["key"], GITHUB["env"]["PGTOOLS_CACHE"])]
+    gitlab = GITLAB[".measure"]
+    caches.append((gitlab["cache"]["paths"][0], gitlab["cache"]["key"], gitlab["variables"]["PGTOOLS_CACHE"]))
+    for path, key, folder in caches:
+        monkeypatch.setenv("PGTOOLS_CACHE", str(tmp_path / folder))
+        assert cache_folder() == tmp_path / path
+        assert key == "pgtools-inception-2015-12-05"

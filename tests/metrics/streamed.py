@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -14,15 +15,15 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 import torch.distributed as dist
-from numpy.typing import NDArray
 
-from pgtools.errors import InputError, PgtoolsError
+from pgtools.errors import InputError, OutputError, PgtoolsError
+from pgtools.metrics import measure as measures
 from pgtools.metrics.catalogue import FID
-from pgtools.metrics.measure import Collector, Measure, Recipe, Role, SetOfImages
+from pgtools.metrics.held import Budget
+from pgtools.metrics.measure import Collector, Measure, Parts, Recipe, Role, SetOfImages, in_pieces
 from pgtools.metrics.named import MultiScaleSsim, SlicedWasserstein
 from pgtools.metrics.settings import MsssimSettings, SwdSettings
 from pgtools.metrics.streaming import Streaming
-from pgtools.runtime import distributed
 from pgtools.runtime.results import Figures
 from tests.metrics.sets import photographs
 
@@ -46,12 +47,15 @@ class Rows(Collector):
         self.rows[list(indices)] = images.double().mean((1, 2, 3))[:, None].numpy()
         self.there[list(indices)] = True
 
-    def parts(self) -> dict[str, tuple[NDArray[np.int64], NDArray[Any]]]:
-        numbers = np.flatnonzero(self.there)
-        return {"rows": (numbers, self.rows[numbers]), "numbers": (numbers[:3], numbers[:3].astype(np.float32))}
+    def parts(self) -> Iterator[Parts]:
+        for numbers in in_pieces(np.flatnonzero(self.there), self.rows[:1].nbytes):
+            # Of odd lengths: what comes behind lies at no round number of bytes.
+            odd = {"odd": (numbers[:0], np.zeros((0, 3), np.int16)), "byte": (numbers[:1], np.ones(1, np.uint8))}
+            yield {**odd, "rows": (numbers, self.rows[numbers]), "numbers": (numbers, numbers.astype(np.float32))}
 
-    def absorb(self, parts: dict[str, tuple[NDArray[np.int64], NDArray[Any]]]) -> None:
+    def absorb(self, parts: Parts) -> None:
         numbers, rows = parts["rows"]
+        assert parts["odd"][1].shape == (0, 3) and parts["byte"][1].tolist() == [1]
         assert not self.there[numbers].any()
         np.testing.assert_array_equal(*parts["numbers"])
         self.rows[numbers], self.there[numbers] = rows, True
@@ -70,7 +74,7 @@ class Means(Recipe):
 
     size: int = 5
 
-    def begin(self, images: SetOfImages, device: torch.device) -> Collector:
+    def begin(self, images: SetOfImages, device: torch.device, budget: Budget | None = None) -> Collector:
         if images.count < 2:
             raise InputError(f"{images.name} are fewer than 2.")
         return Rows(images, self)
@@ -158,7 +162,43 @@ def together(rank: int) -> dict[str, Any]:
     found["twice"] = fault_of(lambda: fed_twice().compute())
     for fault in ("input", "boom"):
         found[fault] = fault_of(lambda fault=fault: full(Features(fault), rank).compute())
+    for where in BREAKS:
+        found |= broken(where, rank)
     return found
+
+
+# A method, the set and the process where it fails.
+BREAKS = {f"{name} {role} {rank}": (name, role, rank) for name, rank in (("parts", 1), ("absorb", 0), ("finish", 0))
+          for role in ("real", "fake")}  # fmt: skip
+
+
+def broken(where: str, rank: int) -> dict[str, Any]:
+    """Return what computing says twice where a process fails on the way, and the figures after a fresh start."""
+    name, role, place = BREAKS[where]
+    stream = full(Features(), rank)
+    if rank == place:
+        collector = stream._sides[role].collector
+        working, calls = getattr(collector, name), []
+
+        def failing(*args: Any) -> Any:
+            calls.append(args)
+            if name == "absorb" and len(calls) < 2:
+                return working(*args)
+            if name == "parts":
+                return itertools.chain(itertools.islice(working(), 1), raising())
+            raise OutputError("disk full", hint="free some")
+
+        setattr(collector, name, failing)
+    first, second = fault_of(stream.compute), fault_of(stream.compute)
+    stream.reset(real=True)
+    dealt(stream, reals(), rank, real=True)
+    dealt(stream, fakes(), rank)
+    return {f"{where}, broken": [first, second], f"{where}, again": asdict(stream.compute())}
+
+
+def raising() -> Iterator[Parts]:
+    raise ZeroDivisionError("no rows")
+    yield {}
 
 
 def half_fed(rank: int) -> Streaming:
@@ -195,7 +235,7 @@ def main() -> None:
     """Measure as one of two processes; write what came out to the file named."""
     warnings.simplefilter("error")
     torch.set_num_threads(1)
-    distributed.BYTES_AT_ONCE = 100  # every row travels alone
+    measures.PIECE_BYTES = 100  # every row travels alone, or two
     dist.init_process_group("gloo")
     try:
         found = together(dist.get_rank())

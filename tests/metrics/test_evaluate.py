@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import errno
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from pgtools.errors import InputError
-from pgtools.metrics.catalogue import FID, INCEPTION_SCORE, Metric
-from pgtools.metrics.evaluate import Evaluator, Reading
-from pgtools.metrics.measure import Collector, Measure, Recipe, Role, SetOfImages
+from pgtools.errors import InputError, OutputError, PgtoolsError
+from pgtools.metrics import held
+from pgtools.metrics.catalogue import FID, INCEPTION_SCORE, KID, Metric
+from pgtools.metrics.evaluate import Evaluator, PartlyScoredError, Reading
+from pgtools.metrics.held import Budget
+from pgtools.metrics.measure import Collector, Measure, Parts, Recipe, Role, SetOfImages
 from pgtools.metrics.settings import MsssimSettings, SwdSettings
+from pgtools.metrics.swd.descriptors import DescriptorSet
 from pgtools.metrics.swd.measure import SwdMeasure
 from pgtools.runtime.results import Figures, MetricResult, result_from_dict
 from tests.metrics.sets import ArraySource, photographs
@@ -41,7 +45,8 @@ class Means(Recipe):
 
     order: tuple[int, ...] | None = None
 
-    def begin(self, images: SetOfImages, device: torch.device) -> MeansOfSet:
+    def begin(self, images: SetOfImages, device: torch.device, budget: Budget | None = None) -> MeansOfSet:
+        MeansOfSet.budgets.append(budget)
         return MeansOfSet(images)
 
     def reading_order(self, count: int) -> Sequence[int] | None:
@@ -50,6 +55,7 @@ class Means(Recipe):
 
 class MeansOfSet(Collector):
     open = 0
+    budgets: ClassVar[list[Budget | None]] = []
 
     def __init__(self, images: SetOfImages) -> None:
         self.images, self.means, self.came = images, np.zeros(images.count), []
@@ -59,10 +65,10 @@ class MeansOfSet(Collector):
         self.means[list(indices)] = images.double().mean((1, 2, 3)).numpy()
         self.came += indices
 
-    def parts(self) -> dict[str, Any]:
-        return {}
+    def parts(self) -> Iterator[Parts]:
+        raise NotImplementedError
 
-    def absorb(self, parts: dict[str, Any]) -> None:
+    def absorb(self, parts: Parts) -> None:
         raise NotImplementedError
 
     def close(self) -> None:
@@ -173,13 +179,15 @@ def test_unequal_counts_are_refused_only_where_a_metric_wants_equal_ones(real: A
         score([SMALL], real, fewer, num_images=15)
 
 
-def test_unequal_and_small_sizes_are_refused_before_an_image_is_read(real: ArraySource):
-    other, tiny = ArraySource(photographs(20, 16), "others"), ArraySource(photographs(20, 8), "tiny")
+def test_unequal_and_small_sizes_are_refused_before_the_sets_are_read(real: ArraySource):
+    other, tiny = ArraySource(photographs(200, 16), "others"), ArraySource(photographs(20, 8), "tiny")
     with pytest.raises(InputError, match="reals has 32² images, others 16²"):
         score([SMALL], real, other)
     with pytest.raises(InputError, match="8² pixels"):
         score([SMALL], tiny, tiny)
-    assert real.reads == other.reads == tiny.reads == 0
+    # Unequal sets are looked into: one of them may hold two sizes itself.
+    assert other.reads <= 64
+    assert tiny.reads == 0
 
 
 def test_a_set_that_fails_half_way_leaves_nothing_behind(real: ArraySource, fake: ArraySource):
@@ -196,6 +204,84 @@ def test_a_set_that_fails_half_way_leaves_nothing_behind(real: ArraySource, fake
     ):
         evaluator.score(Broken(fake.images))
     assert MeansOfSet.open == 0
+
+
+NO_FIGURE = InputError("no figure", hint="take more images")
+
+
+@dataclass(frozen=True)
+class Failing(Difference):
+    """A metric without a figure."""
+
+    error: Exception = NO_FIGURE
+
+    def compute(self, real: MeansOfSet | None, fake: MeansOfSet, *, progress: bool = False) -> Figures:
+        raise self.error
+
+
+def test_metrics_that_fail_leave_the_figures_of_the_others(real: ArraySource, fake: ArraySource):
+    MeansOfSet.open = 0
+    measures: list[Measure] = [Failing(FID), Brightness(), Failing(KID, error=ZeroDivisionError("by 0")), SMALL]
+    with pytest.raises(PartlyScoredError) as caught:
+        score(measures, real, fake)
+    failed = caught.value
+    assert failed.results == score([Brightness(), SMALL], real, fake)
+    assert failed.message == "fid failed: no figure. kid failed: ZeroDivisionError: by 0."
+    assert failed.hint == "take more images" and failed.exit_code == 1
+    assert list(failed.faults) == ["fid", "kid"] and failed.__cause__ is failed.faults["fid"]
+    assert MeansOfSet.open == 0
+
+
+def test_what_the_only_metric_raises_comes_as_it_is(real: ArraySource, fake: ArraySource):
+    with pytest.raises(PgtoolsError, match="no figure") as caught:
+        score([Failing(FID)], real, fake)
+    assert type(caught.value) is InputError
+
+
+def test_all_metrics_and_both_sets_share_one_budget(
+    real: ArraySource, fake: ArraySource, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(held, "available_memory", lambda: 4000)
+    for memory, allowed, expected in ((None, None, 2000), (None, 3e-6, 3000), (5e-6, 3e-6, 5000), (0.0, None, 0)):
+        MeansOfSet.budgets.clear()
+        swd = replace(SMALL, settings=replace(SMALL.settings, memory=allowed))
+        with Evaluator([swd, Difference(FID)], real, Reading(memory=memory), CPU) as evaluator:
+            evaluator.check(fake)
+            begun: list[Any] = []
+            monkeypatch.setattr(DescriptorSet, "__init__", noting(DescriptorSet.__init__, begun))
+            evaluator.score(fake)
+            budgets = {id(budget) for budget in [*MeansOfSet.budgets, *begun]}
+            assert budgets == {id(evaluator._budget)} and len(begun) == 2
+        assert evaluator._budget.left == expected
+
+
+def test_room_for_both_sets_is_looked_for_before_an_image_is_read(
+    real: ArraySource, fake: ArraySource, monkeypatch: pytest.MonkeyPatch
+):
+    # 20 images, 8 patches of 147 floats at two levels: 188 kB a set.
+    room = [300_000]
+
+    def reserve(file: Any, count: int) -> None:
+        room[0] -= count
+        if room[0] < 0:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        file.truncate(count)
+
+    monkeypatch.setattr(held, "_reserve", reserve)
+    with Evaluator([SMALL], real, Reading(memory=0.0), CPU) as evaluator:
+        with pytest.raises(OutputError, match="no room for a temporary file"):
+            evaluator.check(fake)
+        room[0] = 400_000
+        evaluator.check(fake)
+    assert real.reads == fake.reads == 0
+
+
+def noting(init: Any, begun: list[Any]) -> Any:
+    def noted(self: Any, images: Any, settings: Any, device: Any, budget: Any) -> None:
+        begun.append(budget)
+        init(self, images, settings, device, budget)
+
+    return noted
 
 
 def test_swd_and_msssim_together_are_those_alone(real: ArraySource, fake: ArraySource):

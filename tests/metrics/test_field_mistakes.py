@@ -16,10 +16,10 @@ import scipy.ndimage
 import scipy.signal
 import torch
 
+from pgtools.metrics.benchmark.plain import msssim as plain_msssim
+from pgtools.metrics.benchmark.plain import swd as plain_swd
 from pgtools.metrics.evaluate import Evaluator, Reading
 from pgtools.metrics.msssim import ms_ssim
-from pgtools.metrics.plain import msssim as plain_msssim
-from pgtools.metrics.plain import swd as plain_swd
 from pgtools.metrics.settings import SwdSettings
 from pgtools.metrics.swd.draws import draw_directions, draw_positions
 from pgtools.metrics.swd.measure import SwdMeasure

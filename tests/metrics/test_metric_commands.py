@@ -41,10 +41,10 @@ def test_swd_prints_levels_their_uncertainty_and_what_made_them(pgtools: Run, re
     assert lines[0] == "Sliced Wasserstein distance in 1e-3, lower is better"
     assert lines[1].startswith("num_images 6, resolution 32, seed 0, seeds 1, neighbourhoods 8, size 7")
     assert re.split(r" {2,}", lines[3].strip()) == [
-        "part", "value", "± standard error", "95 of 100", "floor", "verdict",
+        "part", "value", "± standard error", "95 % interval", "floor", "verdict",
     ]  # fmt: skip
     assert [line.split()[0] for line in lines[4:7]] == ["32", "16", "average"]
-    assert all("indistinguishable from real at this N" in line for line in lines[4:7])
+    assert all("too few images to tell: 16 are needed" in line for line in lines[4:7])
     assert lines[7].startswith("± over repeats: 32 ")
 
 
@@ -111,3 +111,57 @@ def test_wrong_options_are_wrong_usage(pgtools: Run, real: Path, fake: Path):
     assert pgtools("swd", real, fake, "--repeats", 0).code == 2
     assert pgtools("msssim", fake, "--device", "abacus").code == 2
     assert pgtools("msssim", fake.with_name("absent")).code == 1
+
+
+def test_too_few_images_for_an_error_are_told(pgtools: Run, real: Path, fake: Path):
+    alone = pgtools("swd", real, fake, *SMALL, "--num-images", 1)
+    assert alone.out.splitlines()[-1] == "1 image is too few for a standard error."
+    pair = pgtools("msssim", fake, "--num-images", 2, "--device", "cpu")
+    assert pair.out.splitlines()[-1] == "1 pair is too few for a standard error."
+    assert "too few for a standard error" not in pgtools("swd", real, fake, *SMALL, "--replicates", 0).out
+
+
+def test_a_set_of_one_image_is_no_number_to_pass(pgtools: Run, real: Path, tmp_path: Path):
+    one = save(photographs(1, 32, 3), tmp_path / "one")
+    refused = pgtools("swd", real, one, *SMALL)
+    assert refused.code == 1
+    assert "--num-images" not in refused.err and "name a set of more" in refused.err
+
+
+def test_a_set_of_two_sizes_is_told_before_that_it_differs(pgtools: Run, real: Path, tmp_path: Path):
+    mixed = save(photographs(3, 16, 3), tmp_path / "mixed")
+    (mixed / "zzz.png").write_bytes((real / "000.png").read_bytes())
+    for words in ((real, mixed), (mixed, real)):
+        refused = pgtools("swd", *words, *SMALL)
+        assert refused.code == 1
+        assert "zzz.png is 32² pixels; the first is 16²" in refused.err
+
+
+@pytest.mark.parametrize(("named", "said"), [(0, "No set of images is"), (1, "1 set of images is")])
+def test_fid_counts_its_sets_in_words(pgtools: Run, real: Path, named: int, said: str):
+    refused = pgtools("fid", *[real] * named)
+    assert refused.code == 2
+    assert f"{said} named; expected REAL and FAKE" in refused.err
+    assert ("--real-stats" in refused.err) == (named == 1)
+
+
+@pytest.mark.parametrize("name", ["fid", "kid", "swd", "evaluate", "train"])
+def test_help_shows_defaults_in_one_form(pgtools: Run, name: str):
+    text = " ".join(pgtools(name, "--help").out.split())
+    assert "[default: (" not in text and "[default: ]" not in text
+    if name in ("swd", "evaluate"):
+        assert "--memory GB" in text
+
+
+@pytest.mark.parametrize("size", ["-1", "nan"])
+def test_a_cache_has_a_size(pgtools: Run, real: Path, size: str):
+    refused = pgtools("kid", real, real, "--cache-size", size)
+    assert refused.code == 2
+    assert "expected 0 or more" in refused.err
+
+
+def test_an_address_has_a_line_of_its_own(pgtools: Run, fake: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("PGTOOLS_CACHE", str(tmp_path / "cache"))
+    lines = pgtools("inception-score", fake).err.splitlines()
+    assert "(IS, FID, KID, PR)" in lines[0]
+    assert lines[-1].startswith("  https://")

@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from pgtools.errors import InputError, UsageError
+from pgtools.metrics.held import Budget
 from pgtools.metrics.measure import Collector, Recipe, SetOfImages
 from pgtools.metrics.neighbours.find import check, chosen, find_neighbours
-from pgtools.metrics.neighbours.picture import sheet
+from pgtools.metrics.neighbours.picture import CAPTION, HEAD, sheet
 from pgtools.metrics.neighbours.search import Nearest, euclidean, mean_difference, middle, root_mean_square
 from pgtools.metrics.neighbours.settings import NeighboursSettings
 from tests.metrics.sets import ArraySource, photographs
@@ -186,7 +187,7 @@ def test_what_cannot_be_compared(training, fake, changed, error, message: str) -
 class Means(Recipe):
     """Stands in for the network: the mean of each colour is a feature."""
 
-    def begin(self, images: SetOfImages, device: torch.device) -> Collector:
+    def begin(self, images: SetOfImages, device: torch.device, budget: Budget | None = None) -> Collector:
         return MeanSet(images.count)
 
 
@@ -223,12 +224,28 @@ def test_features_are_compared_where_a_space_is_named() -> None:
 
 def test_the_sheet_holds_every_pixel_in_its_place() -> None:
     generated, neighbours = noise_images(2, 32, 1), noise_images(6, 32, 2).reshape(2, 3, 3, 32, 32)
-    picture = sheet(generated, neighbours)
-    assert picture.shape == (2 * 32 + 1, 32 + 8 + 3 * 32 + 2, 3)
-    np.testing.assert_array_equal(picture[33:, :32], generated[1].transpose(1, 2, 0))
-    np.testing.assert_array_equal(picture[:32, 40 + 66 : 40 + 98], neighbours[0, 2].transpose(1, 2, 0))
-    assert np.all(picture[:, 32:40] == 255)
-    assert np.all(picture[32] == 255)
+    picture = sheet(generated, neighbours, [["1.000", "2.000", "3.000"], ["", "", ""]])
+    step = 96 + CAPTION + 3
+    assert picture.shape == (HEAD + 2 * step - 3, 96 + 24 + 3 * 99 - 3, 3)
+    second = picture[HEAD + step : HEAD + step + 96, :96]
+    np.testing.assert_array_equal(second, generated[1].transpose(1, 2, 0).repeat(3, 0).repeat(3, 1))
+    third = picture[HEAD : HEAD + 96, 120 + 2 * 99 :]
+    np.testing.assert_array_equal(third, neighbours[0, 2].transpose(1, 2, 0).repeat(3, 0).repeat(3, 1))
+    assert np.all(picture[HEAD:, 96:120] == 255)
+    below = picture[HEAD + 96 : HEAD + step, 120:]
+    assert all((below[:, left : left + 96] < 128).any() for left in (0, 99, 198))
+    assert np.all(picture[HEAD + step + 96 :] == 255)
+    assert (picture[:HEAD] < 128).any()
+
+
+@pytest.mark.parametrize(("side", "cell"), [(4, 96), (64, 128), (96, 96), (128, 128)])
+def test_small_images_are_enlarged_by_whole_numbers(side: int, cell: int) -> None:
+    generated = noise_images(1, side)
+    picture = sheet(generated, generated[None], [[""]])
+    assert picture.shape[0] == HEAD + cell + CAPTION
+    times = cell // side
+    shown = picture[HEAD : HEAD + cell, :cell]
+    np.testing.assert_array_equal(shown, generated[0].transpose(1, 2, 0).repeat(times, 0).repeat(times, 1))
 
 
 def test_the_command_writes_a_picture_and_tells_copies(pgtools, tmp_path: Path) -> None:
@@ -243,8 +260,9 @@ def test_the_command_writes_a_picture_and_tells_copies(pgtools, tmp_path: Path) 
     assert lines[3].endswith("yes")
     assert "1 of 3 generated images is an exact copy of a training image" in done.err
     with Image.open(out) as picture:
-        assert picture.size == (32 + 8 + 4 * 33 - 1, 3 * 33 - 1)
-        np.testing.assert_array_equal(np.asarray(picture)[:32, 40:72], TRAINING[7].transpose(1, 2, 0))
+        assert picture.size == (96 + 24 + 4 * 99 - 3, HEAD + 3 * (96 + CAPTION + 3) - 3)
+        first = np.asarray(picture)[HEAD + 1 : HEAD + 96 : 3, 121:216:3]
+        np.testing.assert_array_equal(first, TRAINING[7].transpose(1, 2, 0))
     assert pgtools(*words).code == 1
     again = pgtools(*words, "--overwrite", "--json", "--distance", "l1", "--batch", 3)
     found = json.loads(again.out)

@@ -11,13 +11,13 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from pgtools.metrics.bench_images import DrawnImages
+from pgtools.metrics.benchmark.images import DrawnImages
+from pgtools.metrics.benchmark.plain import msssim as plain_msssim
+from pgtools.metrics.benchmark.plain import swd as plain_swd
 from pgtools.metrics.msssim import ms_ssim
-from pgtools.metrics.plain import msssim as plain_msssim
-from pgtools.metrics.plain import swd as plain_swd
+from pgtools.metrics.phases import measured
 from pgtools.metrics.settings import SwdSettings
 from pgtools.metrics.swd.draws import draw_directions, draw_positions
-from pgtools.metrics.swd.phases import measured
 from tests.metrics.sets import photographs
 from tests.pictures import noise_images, smooth_images
 from tests.reference import msssim as twin_msssim

@@ -16,17 +16,21 @@ import pytest
 import torch
 
 from pgtools.errors import InputError, MissingModelError
-from pgtools.metrics import named, tensors
+from pgtools.metrics import held, named, tensors
+from pgtools.metrics import measure as measures
 from pgtools.metrics.evaluate import Evaluator, Reading
 from pgtools.metrics.inception import features
 from pgtools.metrics.inception.measure import FidMeasure, KidMeasure, PrecisionRecallMeasure
 from pgtools.metrics.inception.network import WIDTHS, NetworkFile
+from pgtools.metrics.measure import budget_of, in_pieces
 from pgtools.metrics.named import SlicedWasserstein, score_images, swd_figures
 from pgtools.metrics.settings import InceptionSettings, KidSettings
 from pgtools.metrics.streaming import Streaming
+from pgtools.metrics.swd.measure import SwdMeasure
 from pgtools.runtime import distributed
+from pgtools.runtime.distributed import Processes
 from tests.metrics.sets import ArraySource
-from tests.metrics.streamed import COUNT, SIDE, SPLITS, SWD, Features, fakes, metrics, reals
+from tests.metrics.streamed import BREAKS, COUNT, SIDE, SPLITS, SWD, Features, fakes, metrics, reals
 
 ROOT = Path(__file__).parents[2]
 NAMES = list(metrics())
@@ -91,6 +95,19 @@ class TestTwoProcesses:
         assert [found["input"] for found in together] == [["InputError", "no figure", "none"]] * 2
         assert together[0]["boom"] == ["ZeroDivisionError", "boom", ""]
         assert together[1]["boom"][:1] == ["ComputeError"] and "boom" in together[1]["boom"][1]
+
+    @pytest.mark.parametrize("where", BREAKS)
+    def test_no_process_waits_for_one_that_failed(self, together: list[dict[str, Any]], where: str) -> None:
+        name, _, place = BREAKS[where]
+        full = ["OutputError", "disk full", "free some"]
+        own = ["ZeroDivisionError", "no rows", ""] if name == "parts" else full
+        told = ["ComputeError", "Process 1 failed (ZeroDivisionError: no rows).", "Its own error says more."]
+        other = told if name == "parts" else full
+        said = [found[f"{where}, broken"] for found in together]
+        # The second time too: what was lost is not measured as if it were all.
+        assert said[place] == [own, own] and said[1 - place] == [other, other]
+        expected = json.loads(json.dumps(asdict(alone("features").compute())))
+        assert [found[f"{where}, again"] for found in together] == [expected, expected]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -227,12 +244,48 @@ class TestWhatIsTaken:
 
 
 def test_pieces_bound_what_travels(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(distributed, "BYTES_AT_ONCE", 100)
-    described = [["a", "float32", [7, 4]], ["b", "uint8", [2, 3]], ["c", "int64", [0]]]
-    assert distributed.pieces(described) == [(0, 1), (1, 2), (2, 3), (3, 4), (4, 5), (5, 6), (6, 7)]
-    monkeypatch.setattr(distributed, "BYTES_AT_ONCE", 150)
-    assert distributed.pieces(described) == [(0, 2), (2, 4), (4, 6), (6, 7)]
-    assert distributed.pieces([["c", "int64", [0]]]) == []
+    monkeypatch.setattr(measures, "PIECE_BYTES", 100)
+    numbers = np.arange(3, 10)
+    assert [piece.tolist() for piece in in_pieces(numbers, 40)] == [[3, 4], [5, 6], [7, 8], [9]]
+    assert [len(piece) for piece in in_pieces(numbers, 1000)] == [1] * 7
+    assert list(in_pieces(numbers[:0], 40)) == []
+
+
+class TestMemory:
+    def test_both_sets_share_one_budget(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(held, "available_memory", lambda: 10**6)
+        # 4 images, 32 patches of 147 floats at the one level: 75 kB a set and seed.
+        stream = SlicedWasserstein(
+            num_images=4, resolution=16, settings=replace(SWD, neighbourhoods=32, seeds=4), device="cpu"
+        )
+        spilled = [drawn.patches.spilled for side in stream._sides.values() for _, _, drawn in side.collector._all()]
+        assert spilled == [False] * 6 + [True] * 2
+        stream.reset(real=True)
+        again = [drawn.patches.spilled for side in stream._sides.values() for _, _, drawn in side.collector._all()]
+        assert again == spilled
+        stream.close()
+
+    def test_what_the_settings_allow_is_for_both_sets(self) -> None:
+        settings = replace(SWD, neighbourhoods=32, memory=1.2e-4)
+        stream = SlicedWasserstein(num_images=4, resolution=16, settings=settings, device="cpu")
+        patches = [side.collector.drawn[0][16].patches for side in stream._sides.values()]
+        assert [rows.spilled for rows in patches] == [False, True]
+        stream.close()
+
+    @pytest.mark.parametrize(("told", "here"), [(None, 8), ("2", 2), ("16", 8), ("0", 1), ("two", 8)])
+    def test_processes_of_a_machine_share_it(
+        self, told: str | None, here: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
+        if told is not None:
+            monkeypatch.setenv("LOCAL_WORLD_SIZE", told)
+        for name, value in {"is_initialized": True, "get_rank": 0, "get_world_size": 8}.items():
+            monkeypatch.setattr(distributed.dist, name, lambda *_, value=value: value)
+        monkeypatch.setattr(held, "available_memory", lambda: 1600)
+        together = Processes()
+        assert together.here == here
+        assert budget_of([SwdMeasure(SWD)], share=together.here).left == 800 // here
+        assert Processes.alone().here == 1
 
 
 def test_settings_are_seen() -> None:

@@ -14,8 +14,8 @@ from pgtools.cli._output import print_json, print_table, say
 from pgtools.errors import UsageError
 
 if TYPE_CHECKING:
-    from pgtools.metrics.bench import Speed
-    from pgtools.metrics.bench_rounds import Case
+    from pgtools.metrics.benchmark.compare import Speed
+    from pgtools.metrics.benchmark.rounds import Case
 
 Table = tuple[str, Sequence[str], Sequence[Sequence[str]]]
 TITLES = {"swd": "SWD", "msssim": "MS-SSIM"}
@@ -55,7 +55,7 @@ def command(metrics: str, sides: str, out: Path | None, overwrite: bool, as_json
       pgtools bench metrics --sides 1024 --num-images 16384 --pairs 10000 --no-plain --device cuda
     """
     wanted, chosen = _metrics(metrics), _sides(sides)
-    from pgtools.metrics.bench import bench_metrics
+    from pgtools.metrics.benchmark.compare import bench_metrics
     from pgtools.runtime.files import check_writable, written_aside
 
     if out is not None:
@@ -90,8 +90,8 @@ def _sides(text: str) -> list[int]:
 
 
 def _cases(metrics: Sequence[str], sides: Sequence[int], how: dict[str, Any]) -> list[Case]:
-    from pgtools.metrics.bench import default_pairs
-    from pgtools.metrics.bench_rounds import Case
+    from pgtools.metrics.benchmark.compare import default_pairs
+    from pgtools.metrics.benchmark.rounds import Case
     from pgtools.runtime.device import resolve_device
 
     device = resolve_device(how["device"])

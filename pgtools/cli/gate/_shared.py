@@ -18,7 +18,8 @@ baseline_option = click.option("--baseline", required=True, type=SOURCE, help="T
 fake_option = click.option(
     "--fake",
     metavar="NAME",
-    help="Take only results of generated images with this name; for files that hold several, e.g. a run's snapshots.",
+    help="Take only results of these generated images, for files that hold several, e.g. a run's snapshots: any end of "
+    "their name that no other has, or a snapshot's kimg.",
 )
 
 
@@ -26,9 +27,11 @@ def read_chosen(paths: Sequence[Path], *, only: Sequence[str] = (), fake: str | 
     """Return the results in the files that are asked for.
 
     Raises:
-        InputError: a file holds something else, or results without standard errors, or nothing of that name.
+        InputError: a file holds something else, or results without standard errors.
+        UsageError: nothing is of that name, or several sets are.
     """
-    from pgtools.gate.baseline import OLDEST_RESULT, choose
+    from pgtools.gate.baseline import OLDEST_RESULT
+    from pgtools.gate.choice import choose
     from pgtools.runtime.results import read_results
 
     found = [result for path in paths for result in read_results(path, oldest=OLDEST_RESULT)]

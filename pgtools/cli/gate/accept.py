@@ -27,14 +27,16 @@ from pgtools.cli.gate._shared import baseline_option, fake_option, read_chosen, 
 def command(results: tuple[Path, ...], baseline: Path, tolerances: tuple[str, ...], fake: str | None) -> None:
     """Write results into the baseline; metrics that are not given stay as they are.
 
+    Prints what changed, and of the accepted figures what `pgtools gate show` prints.
+
     \b
     Example:
       pgtools gate accept swd.json msssim.json --baseline baseline.json \\
           --tolerance 5%,3sigma --tolerance msssim=1%alarms --tolerance swd.average=0.5
     """
     from pgtools.gate import baseline as store
-    from pgtools.gate.compare import changes, compare, differences
-    from pgtools.gate.tables import table_of
+    from pgtools.gate.compare import changes
+    from pgtools.gate.show import as_text
     from pgtools.gate.tolerance import parse_rule
     from pgtools.runtime.files import check_writable
 
@@ -43,10 +45,9 @@ def command(results: tuple[Path, ...], baseline: Path, tolerances: tuple[str, ..
     found = read_chosen(results, fake=fake)
     check_writable(baseline, overwrite=True, what="file")
     new = store.accept(before, found, rules)
-    touched = {result.metric: before[result.metric] for result in found if result.metric in before}
     store.write_baseline(baseline, new)
-    for name, old in touched.items():
-        for text in changes(old, new[name]):
+    accepted = {result.metric: new[result.metric] for result in found}
+    for name in sorted(accepted.keys() & before.keys()):
+        for text in changes(before[name], new[name]):
             say(f"{name} has changed: {text}")
-    alike = {n: old for n, old in touched.items() if not differences(old.result, new[n].result)}
-    click.echo("\n".join(table_of(compare(alike, found))))
+    click.echo(as_text(accepted), nl=False)

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from pgtools.cli._options import OUTPUT, json_option
+from pgtools.cli._output import say
 from pgtools.cli.gate._shared import baseline_option, fake_option, read_chosen, results_argument
 from pgtools.errors import GateFailedError, UsageError
 
@@ -53,8 +54,9 @@ def command(
       pgtools gate check results.jsonl --baseline baseline.json --out gate.md --out gate.xml
     """
     from pgtools.gate.baseline import read_baseline
-    from pgtools.gate.check import check, verdict
+    from pgtools.gate.check import check, next_step, verdict
     from pgtools.gate.formats import WRITERS, write_check
+    from pgtools.gate.tables import as_text
 
     if as_json and kind not in (None, "json"):
         raise UsageError(f"--json and --format {kind} contradict each other.", hint="Give one of them.")
@@ -63,11 +65,13 @@ def command(
     done = check(accepted, read_chosen(results, only=only, fake=fake), only=only)
     for path in outs:
         write_check(path, done)
-    click.echo(WRITERS[kind or ("json" if as_json else "text")](done), nl=False)
+        say(f"Wrote {path}.")
+    kind = kind or ("json" if as_json else "text")
+    # Whoever watches reads both streams, and is told the verdict once.
+    text = as_text(done, with_verdict=not done.failed) if kind == "text" else WRITERS[kind](done)
+    click.echo(text, nl=False)
     if done.failed:
-        raise GateFailedError(
-            verdict(done), hint="If this change is meant, `pgtools gate accept` makes the results the new baseline."
-        )
+        raise GateFailedError(verdict(done), hint=next_step(done))
 
 
 def _check_outs(outs: Sequence[Path], inputs: Sequence[Path]) -> None:

@@ -38,5 +38,5 @@ def command(names: tuple[str, ...], as_json: bool) -> None:
             f"{one.path} {'is missing' if one.state == 'missing' else f'should have SHA-256 {one.expected}'}"
             for one in faulty
         )
-        hint = " ".join(dict.fromkeys(how_to_get(model_named(one.name)) for one in faulty))
+        hint = "\n".join(dict.fromkeys(how_to_get(model_named(one.name)) for one in faulty))
         raise InputError(f"{len(faulty)} of {len(found)} files cannot be used: {told}.", hint=hint)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -15,20 +15,21 @@ from pgtools.errors import InputError
 from pgtools.metrics.held import Budget, Held
 from pgtools.metrics.inception.cache import FeatureCache, Key
 from pgtools.metrics.inception.network import WIDTHS, NetworkFile, run, shared_network
-from pgtools.metrics.measure import Collector, Recipe, SetOfImages
+from pgtools.metrics.measure import Collector, Parts, Recipe, SetOfImages, in_pieces
 
 
 class FeatureSet(Collector):
     """The features of a set, by layer and image number.
 
-    A layer takes 4 bytes a feature and image, all together 16 KB an image; what does not fit into half of the free
-    memory lies in a temporary file.
+    A layer takes 4 bytes a feature and image, all together 16 KB an image; what does not fit the budget lies in a
+    temporary file.
 
     Args:
         images: the set.
         network: the weights.
         device: where the network runs.
         cache: where the features are kept from one command to the next, or None.
+        budget: memory for the features; half of what is free if not given.
 
     Attributes:
         memo: what metrics computed from these features and may want again, e.g. their covariance.
@@ -38,15 +39,22 @@ class FeatureSet(Collector):
     """
 
     def __init__(
-        self, images: SetOfImages, network: NetworkFile, device: torch.device, cache: FeatureCache | None = None
+        self,
+        images: SetOfImages,
+        network: NetworkFile,
+        device: torch.device,
+        cache: FeatureCache | None = None,
+        budget: Budget | None = None,
     ) -> None:
-        budget = Budget()
+        budget = budget or Budget()
         self.name, self.memo = images.name, dict[object, Any]()
-        self._held = {layer: Held(images.count, (width,), np.float32, budget) for layer, width in WIDTHS.items()}
+        self._held: dict[str, Held] = {}
         self._seen = np.zeros(images.count, bool)
         self._cache, self._network = cache, None
         self._key = Key(images.fingerprint, images.count, images.resolution, network.sha256)
         try:
+            for layer, width in WIDTHS.items():
+                self._held[layer] = Held(images.count, (width,), np.float32, budget)
             self.complete = bool(cache and images.fingerprint and cache.read(self._key, self._arrays(), images.name))
             if not self.complete:
                 # Now, so that a wrong file of weights is told before the images are read.
@@ -78,12 +86,12 @@ class FeatureSet(Collector):
             self._held[layer].array[list(indices)] = features.cpu().numpy()
         self._seen[list(indices)] = True
 
-    def parts(self) -> dict[str, tuple[NDArray[np.int64], NDArray[Any]]]:
-        """Return layer → (image numbers, features) of what this process saw."""
-        numbers = np.flatnonzero(self._seen)
-        return {layer: (numbers, held.array[numbers]) for layer, held in self._held.items()}
+    def parts(self) -> Iterator[Parts]:
+        """Yield layer → (image numbers, features) of what this process saw."""
+        for numbers in in_pieces(np.flatnonzero(self._seen), sum(held.row_bytes for held in self._held.values())):
+            yield {layer: (numbers, held.array[numbers]) for layer, held in self._held.items()}
 
-    def absorb(self, parts: dict[str, tuple[NDArray[np.int64], NDArray[Any]]]) -> None:
+    def absorb(self, parts: Parts) -> None:
         """Take the features of images that another process saw."""
         for layer, (numbers, rows) in parts.items():
             self._held[layer].array[numbers] = rows
@@ -116,9 +124,9 @@ class Features(Recipe):
 
     network: NetworkFile
 
-    def begin(self, images: SetOfImages, device: torch.device) -> FeatureSet:
+    def begin(self, images: SetOfImages, device: torch.device, budget: Budget | None = None) -> FeatureSet:
         """Return the collector of a set."""
-        return FeatureSet(images, self.network, device)
+        return FeatureSet(images, self.network, device, budget=budget)
 
 
 @dataclass(frozen=True)
@@ -132,9 +140,9 @@ class CachedFeatures(Features):
     by_content: ClassVar[bool] = True
     cache: FeatureCache = field(default_factory=FeatureCache)
 
-    def begin(self, images: SetOfImages, device: torch.device) -> FeatureSet:
+    def begin(self, images: SetOfImages, device: torch.device, budget: Budget | None = None) -> FeatureSet:
         """Return the collector of a set, complete if its features are known."""
-        return FeatureSet(images, self.network, device, self.cache)
+        return FeatureSet(images, self.network, device, self.cache, budget)
 
 
 def recipe_for(network: NetworkFile, cache: FeatureCache | None) -> Features:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
 
 from pgtools.metrics.catalogue import FID, INCEPTION_SCORE, KID, PRECISION_RECALL, Metric
-from pgtools.metrics.inception import intervals, manifold, scores
+from pgtools.metrics.inception import intervals, kernels, manifold, perfect, scores
 from pgtools.metrics.inception.cache import FeatureCache
 from pgtools.metrics.inception.features import Features, FeatureSet, recipe_for
 from pgtools.metrics.inception.network import LOGITS, NetworkFile
@@ -19,7 +19,7 @@ from pgtools.metrics.settings import FidSettings, InceptionSettings, KidSettings
 from pgtools.runtime.results import Figures
 
 _VALUE = "value"
-_EQUAL = "indistinguishable from real images at this N"
+_EQUAL = "indistinguishable from real at this N"
 
 
 @dataclass(frozen=True)
@@ -88,17 +88,20 @@ class FidMeasure(Measure):
         layer, floor = self.settings.layer, None
         with shown_bar("distance", 3, progress) as advance:
             stats = _once(real, ("statistics", layer), lambda: scores.feature_statistics(real.features(layer)))
-            if self.settings.errors:
-                unit = _once(real, ("floor", layer), lambda: self._floor(real, stats))
-                # Known for as many generated images as real ones, and it goes as 1/N + 1/M.
-                enough = unit is not None and len(fake) >= int(layer)
-                floor = unit * (len(real) / len(fake) + 1) / 2 if enough else None
+            if self.settings.errors and perfect.enough(len(fake), len(real), int(layer)):
+                floor = _once(real, ("floor", layer, len(fake)), lambda: self._floor(real, stats, len(fake)))
             advance(1)
-            return _frechet(fake, stats, real.memo, self.settings, floor, advance)
+            figures = _frechet(fake, stats, real.memo, self.settings, floor, advance)
+        few = min(len(fake), len(real) // 2)
+        if floor is None and not figures.verdict and self.settings.errors:
+            return replace(figures, verdict={_VALUE: f"no floor: {few} images are under twice the {layer} features"})
+        return figures
 
-    def _floor(self, real: FeatureSet, stats: scores.Statistics) -> float | None:
-        features = real.features(self.settings.layer)
-        return intervals.frechet_floor(features, stats, len(real), self.settings.seed)
+    def _floor(self, real: FeatureSet, stats: scores.Statistics, images: int) -> perfect.FrechetFloor | None:
+        features, layer, seed = real.features(self.settings.layer), self.settings.layer, self.settings.seed
+        axes = _once(real, ("axes", layer), lambda: perfect.axes_of(stats.sigma))
+        kernel = _once(real, ("kernel", layer), lambda: perfect.frechet_kernel(features, stats, axes, seed))
+        return perfect.frechet_floor(features, axes, kernel, images, seed)
 
 
 @dataclass(frozen=True)
@@ -171,7 +174,8 @@ class KidMeasure(Measure):
             scatter = {"over subsets": {_VALUE: over_subsets}}
             if not self.settings.errors or min(len(of_fake), len(of_real)) < 4:
                 return Figures({_VALUE: value}, scatter=scatter)
-            spread, perfect = intervals.kernel_errors(of_fake, of_real, self.settings)
+            spread = kernels.kernel_error(of_fake, of_real, self.settings)
+            scatter_about_0, limit = kernels.kernel_limit(of_fake, of_real, self.settings)
             advance(1)
         return Figures(
             {_VALUE: value},
@@ -179,8 +183,8 @@ class KidMeasure(Measure):
             scatter=scatter,
             # The estimate is unbiased: that of a perfect generator scatters about 0.
             floor={_VALUE: 0.0},
-            floor_spread={_VALUE: perfect},
-            verdict={_VALUE: _EQUAL} if value <= intervals.Z95 * perfect else {},
+            floor_spread={_VALUE: scatter_about_0},
+            verdict={_VALUE: _verdict(value, limit, limit, "the limit of the floor")},
         )
 
 
@@ -240,7 +244,7 @@ def _frechet(
     real: scores.Statistics,
     memo: dict[object, Any],
     settings: FidSettings,
-    floor: float | None,
+    floor: perfect.FrechetFloor | None,
     advance: Callable[[int], None],
 ) -> Figures:
     """Return the Fréchet distance of a set from statistics, with its error."""
@@ -255,14 +259,22 @@ def _frechet(
         memo["root", settings.layer] = intervals.root(real.sigma)
     error = intervals.normal_error(value, intervals.frechet_error(features, own, real, memo["root", settings.layer]))
     advance(1)
-    if floor is not None and value <= floor + intervals.Z95 * error.spread:
-        verdict = {_VALUE: _EQUAL}
+    if floor is not None:
+        verdict = {_VALUE: _verdict(value, floor.limit, floor.mean, "the floor")}
     return Figures(
         {_VALUE: value},
         **_told({_VALUE: error}),
-        floor={} if floor is None else {_VALUE: floor},
+        floor={} if floor is None else {_VALUE: floor.mean},
+        floor_spread={} if floor is None else {_VALUE: floor.spread},
         verdict=verdict,
     )
+
+
+def _verdict(value: float, limit: float, unit: float, name: str) -> str:
+    """Say in a metric's common words whether a distance is beyond what 99 of 100 perfect generators get."""
+    if value <= limit:
+        return _EQUAL
+    return f"not like real: {value / unit:.1f} × {name}" if unit > 0 else "not like real"
 
 
 def _few(images: int, features: int) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import io
 import pickle
+import struct
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,21 @@ LOGITS = "logits_unbiased"
 WIDTHS = {"64": 64, "192": 192, "768": 768, "2048": 2048, LOGITS: 1008}
 # torch-fidelity's own batch. Another one would give the same features to float32 rounding only.
 MOST_IMAGES = 64
+# What torch.load and load_state_dict raise on files that are something else: text is read as a pickle's codes.
+_GARBAGE = (
+    pickle.UnpicklingError,
+    RuntimeError,  # and NotImplementedError, RecursionError
+    TypeError,
+    AttributeError,
+    EOFError,
+    OSError,
+    ValueError,  # and UnicodeDecodeError
+    LookupError,  # KeyError, IndexError, an unknown encoding
+    AssertionError,
+    ArithmeticError,
+    MemoryError,
+    struct.error,
+)
 
 
 @dataclass(frozen=True)
@@ -76,15 +92,7 @@ def load_network(weights: Path, device: torch.device) -> Any:
         torch.save(state, safe)
         safe.seek(0)
         network = FeatureExtractorInceptionV3(MODEL, list(WIDTHS), feature_extractor_weights_path=safe)
-    except (
-        pickle.UnpicklingError,
-        RuntimeError,
-        TypeError,
-        AttributeError,
-        EOFError,
-        OSError,
-        ValueError,
-    ) as error:
+    except _GARBAGE as error:
         raise _refused(weights, error) from None
     return network.to(device)
 

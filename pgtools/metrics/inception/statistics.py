@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import lzma
 import math
+import struct
+import tokenize
 import zipfile
 import zlib
 from dataclasses import dataclass
@@ -15,6 +18,27 @@ from numpy.typing import NDArray
 from pgtools.errors import InputError
 from pgtools.metrics.inception.scores import Statistics
 from pgtools.runtime.files import sha256_of
+
+# What numpy and zipfile raise on damaged archives; a header is read as a Python literal.
+_DAMAGED = (
+    OSError,
+    ValueError,
+    EOFError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    RuntimeError,  # NotImplementedError of a packing that zipfile does not know, an entry that says it is encrypted
+    SyntaxError,
+    tokenize.TokenError,
+    MemoryError,
+    OverflowError,
+    lzma.LZMAError,
+    struct.error,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+# Larger features make squares that float64 does not hold.
+_LARGEST = 1e100
 
 
 @dataclass(frozen=True)
@@ -51,7 +75,7 @@ class StatisticsFile:
 
         Raises:
             InputError: the file holds no `mu` (d,) and `sigma` (d, d) of so many features, finite, `sigma` symmetric
-                with no negative variance.
+                with no variance under 0 along any direction.
         """
         try:
             if not zipfile.is_zipfile(self.path):
@@ -60,7 +84,7 @@ class StatisticsFile:
                 if missing := {"mu", "sigma"} - set(held.files):
                     raise ValueError(f"it has no {' and no '.join(sorted(missing))}")
                 mu, sigma = (_checked(held, name, shape) for name, shape in _shapes(features))
-        except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, MemoryError) as error:
+        except _DAMAGED as error:
             reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
             raise InputError(
                 f"{self.path} holds no statistics of {features} features ({reason}).",
@@ -83,8 +107,13 @@ def _checked(held: Any, name: str, shape: tuple[int, ...]) -> NDArray[np.float64
     values: NDArray[np.float64] = found.astype(np.float64)
     if not np.isfinite(values).all():
         raise ValueError(f"its {name} has values that are no finite numbers")
+    if float(np.abs(values).max(initial=0.0)) > _LARGEST:
+        raise ValueError(f"its {name} has values above {_LARGEST:g}")
     if name == "sigma":
         scale = max(float(np.abs(values).max()), np.finfo(np.float64).tiny)
-        if float(np.abs(values - values.T).max()) > 1e-4 * scale or float(np.diag(values).min()) < -1e-6 * scale:
+        if (
+            float(np.abs(values - values.T).max()) > 1e-4 * scale
+            or float(np.linalg.eigvalsh(values)[0]) < -1e-6 * scale
+        ):
             raise ValueError("its sigma is no covariance")
     return values

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -14,7 +13,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pgtools.errors import InputError
-from pgtools.metrics.measure import Collector, Recipe, SetOfImages
+from pgtools.metrics.held import Budget
+from pgtools.metrics.measure import Collector, Parts, Recipe, SetOfImages, in_pieces
 from pgtools.metrics.modes.classifier import SIDE, Classifier, DigitNetwork, stacked_classes
 from pgtools.metrics.tensors import undisturbed
 from pgtools.stores.source import ImageSource
@@ -47,12 +47,12 @@ class ClassSet(Collector):
         rows = torch.stack([classes, (planes_agree & shows).long()], dim=1)
         self._rows[list(indices)] = rows.cpu().numpy().astype(np.int16)
 
-    def parts(self) -> dict[str, tuple[NDArray[np.int64], NDArray[Any]]]:
-        """Return the classified images' numbers and rows."""
-        numbers = np.flatnonzero(self._rows[:, 0] != NOT_YET)
-        return {"classes": (numbers, self._rows[numbers])}
+    def parts(self) -> Iterator[Parts]:
+        """Yield the classified images' numbers and rows."""
+        for numbers in in_pieces(np.flatnonzero(self._rows[:, 0] != NOT_YET), self._rows[:1].nbytes):
+            yield {"classes": (numbers, self._rows[numbers])}
 
-    def absorb(self, parts: dict[str, tuple[NDArray[np.int64], NDArray[Any]]]) -> None:
+    def absorb(self, parts: Parts) -> None:
         """Take the rows of another process."""
         numbers, rows = parts["classes"]
         self._rows[numbers] = rows
@@ -76,8 +76,8 @@ class Classes(Recipe):
 
     classifier: Classifier
 
-    def begin(self, images: SetOfImages, device: torch.device) -> ClassSet:
-        """Return a collector.
+    def begin(self, images: SetOfImages, device: torch.device, budget: Budget | None = None) -> ClassSet:
+        """Return a collector; its four bytes an image count in no budget.
 
         Raises:
             InputError: the images are smaller than 32².

@@ -11,19 +11,25 @@ what the knowledge of the sum explains: Σ Var g(c) − (Σ Cov(g(c), c))² / Σ
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import scipy.special
 import scipy.stats
 from numpy.typing import NDArray
 
 from pgtools.errors import InputError
+from pgtools.metrics.modes.ratios import estimate_ratios
 
 MODES = 1000
 # A binomial or Poisson count lies within so many standard deviations (and this much more) of its mean.
 REACH, MORE = 12.0, 30
+# Means at which a class's variances are tabled; beyond the last they hardly change any more.
+LEAST_MEAN = 1e-7
+TABLED = np.geomspace(LEAST_MEAN, 2000, 240)
 
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
@@ -90,53 +96,27 @@ def perfect(count: int, data: Floats) -> Pair:
 def perfect_scatter(count: int, data: Floats) -> Pair:
     """Return the standard deviations of what `perfect` gives the means of."""
     expected = count * data[data > 0]
-    return Pair(_deviation(_hit, expected), _deviation(_kl, expected) / count)
+    return Pair(_deviation(_hit, expected, count), _deviation(_kl, expected, count) / count)
 
 
 def standard_error(counts: Counts, count: int, data: Floats) -> Pair:
     """Return the standard deviations of the figures over other sets of `count` images of the same generator.
 
-    Modes: from the generator's shares as Chao et al. (2014) estimate them, which give some likelihood to classes that
-    have not occurred yet. KL: to first order the variance of ln(p/q) over the images, less what chance alone adds to
-    that in so many images; to this comes the scatter of a perfect generator.
+    They are those of a generator whose classes have the ratios that `estimate_ratios` finds.
 
     Args:
         counts: of all generated images at hand, int64 (1000,), one set or several together.
         count: images of one set.
         data: shares of the data, float64 (1000,).
     """
-    shares = shares_with_unseen(counts)
-    hit = counts > 0
-    total, seen = int(counts.sum()), counts[hit] / counts.sum()
-    logs = np.log(seen / data[hit])
-    chance = _binomial_mean(_kl_square, total, data) / total - perfect(total, data).kl ** 2
-    spread = float(np.sum(seen * logs**2) - np.sum(seen * logs) ** 2)
-    variance = max(spread - chance, 0.0) / count + perfect_scatter(count, data).kl ** 2
-    return Pair(_deviation(_hit, count * shares[shares > 0]), math.sqrt(variance))
-
-
-def shares_with_unseen(counts: Counts) -> Floats:
-    """Return the classes' estimated shares, float64 (1000,), where rare classes leave some to those not seen.
-
-    The share of unseen classes is estimated from how many classes were seen once and twice, and given to as many of
-    them as that suggests, in equal parts; classes that were seen leave it the more the fewer they are.
-
-    Source: Chao et al. 2014, Ecological Monographs 84, appendix G; the number of classes is known here to be 1,000.
-    """
-    total = int(counts.sum())
-    once, twice = int(np.sum(counts == 1)), int(np.sum(counts == 2))
-    plain: Floats = counts / total
-    lower = once**2 / (2 * twice) if twice else once * (once - 1) / 2
-    unseen = min(math.ceil((total - 1) / total * lower), int(np.sum(counts == 0)))
-    if not unseen or total < 2:
-        return plain
-    missing = once / total * ((total - 1) * once / ((total - 1) * once + 2 * twice))
-    leaving = plain * (1 - plain) ** total
-    shares: Floats = plain - missing * leaving / leaving.sum()
-    shares[np.flatnonzero(counts == 0)[:unseen]] = missing / unseen
-    kept: Floats = np.maximum(shares, 0)
-    kept /= kept.sum()
-    return kept
+    found = estimate_ratios(counts, data)
+    means = count * found.data[:, None] * found.ratios
+    own = np.where(found.ratios > 0, np.log(np.maximum(found.ratios, 1e-300)) + 1, 0.0)
+    # c·ln(c/nq) = (c·ln(c/λ) − c) + c·(ln r + 1): the first part depends on the mean alone, the second is a multiple.
+    return Pair(
+        _mixed_deviation(_hit, means, found.weights, count, np.zeros_like(own)),
+        _mixed_deviation(_entropy, means, found.weights, count, own) / count,
+    )
 
 
 def _hit(counts: Floats, expected: float) -> Floats:
@@ -149,8 +129,8 @@ def _kl(counts: Floats, expected: float) -> Floats:
     return added
 
 
-def _kl_square(counts: Floats, expected: float) -> Floats:
-    added: Floats = counts * np.log(np.maximum(counts, 1) / expected) ** 2
+def _entropy(counts: Floats, expected: float) -> Floats:
+    added: Floats = _kl(counts, expected) - counts
     return added
 
 
@@ -163,20 +143,60 @@ def _binomial_mean(term: Term, count: int, data: Floats) -> float:
     return total
 
 
-def _deviation(term: Term, expected: Floats) -> float:
-    """Return the standard deviation of the sum of `term` over multinomial counts with these means (none is 0)."""
-    own = shared = 0.0
-    for mean, classes in zip(*np.unique(expected, return_counts=True), strict=True):
-        counts = _likely_counts(mean, None)
-        weights, values = scipy.stats.poisson.pmf(counts, mean), term(counts, mean)
-        centred = values - weights @ values
-        own += classes * float(weights @ centred**2)
-        shared += classes * float(weights @ (centred * (counts - mean)))
-    return math.sqrt(max(own - shared**2 / float(expected.sum()), 0.0))
+def _deviation(term: Term, expected: Floats, count: int) -> float:
+    """Return the standard deviation of the sum of `term` over the counts of `count` images with these means."""
+    means, classes = np.unique(expected, return_counts=True)
+    rest, slope, variance = np.array([_split(term, mean, count) for mean in means]).T
+    return _of_sum(rest, slope, variance, classes)
 
 
-def _likely_counts(mean: float, highest: int | None) -> Floats:
-    """Return all counts that a class of this mean has with a likelihood worth counting."""
+def _mixed_deviation(term: Term, means: Floats, classes: Floats, count: int, more: Floats) -> float:
+    """Return the standard deviation of the sum of `term` + count · `more` over classes of these means.
+
+    Args:
+        term: for one class.
+        means: (kinds, points).
+        classes: how many have each mean, (kinds, points).
+        count: images in all.
+        more: (points,).
+    """
+    logs = np.log(np.clip(means, LEAST_MEAN, None))
+    rest, slope, ratio = (np.interp(logs, np.log(TABLED), values) for values in _table(term, count))
+    return _of_sum(np.where(means > 0, rest, 0.0), slope + more, means * ratio, classes)
+
+
+@functools.lru_cache(maxsize=16)
+def _table(term: Term, count: int) -> tuple[Floats, Floats, Floats]:
+    """Return what `_split` tells at `TABLED`, the variance divided by the mean; all are smooth in ln(mean)."""
+    rest, slope, variance = np.array([_split(term, mean, count) for mean in TABLED]).T
+    return rest, slope, variance / TABLED
+
+
+def _of_sum(rest: Floats, slope: Floats, variance: Floats, classes: Floats | Counts) -> float:
+    """Return the standard deviation of a sum over classes, of counts whose sum is known, from what `_split` told."""
+    own = np.sum(classes * (rest + variance * slope**2))
+    shared = np.sum(classes * variance * slope)
+    known = np.sum(classes * variance)
+    return math.sqrt(max(float(own - shared**2 / known), 0.0)) if known else 0.0
+
+
+def _split(term: Term, mean: float, count: int) -> tuple[float, float, float]:
+    """Return a term's variance beside its regression on the class's count, the slope of that, the count's variance.
+
+    The class's count is Poisson, but none above `count`.
+    """
+    counts = _likely_counts(mean, count)
+    logs = counts * math.log(mean) - scipy.special.gammaln(counts + 1)
+    weights = np.exp(logs - logs.max())
+    weights /= weights.sum()
+    values = term(counts, mean)
+    values, counts = values - weights @ values, counts - weights @ counts
+    variance = float(weights @ counts**2)
+    slope = float(weights @ (values * counts)) / variance if variance else 0.0
+    return float(weights @ (values - slope * counts) ** 2), slope, variance
+
+
+def _likely_counts(mean: float, highest: int) -> Floats:
+    """Return all counts, none above `highest`, that a class of this mean has with a likelihood worth counting."""
     reach = REACH * math.sqrt(mean) + MORE
-    last = math.ceil(mean + reach)
-    return np.arange(max(0, math.floor(mean - reach)), (last if highest is None else min(last, highest)) + 1.0)
+    return np.arange(max(0, math.floor(min(mean, highest) - reach)), min(math.ceil(mean + reach), highest) + 1.0)

@@ -80,5 +80,5 @@ def _check_alike(images: ImageSource, others: ImageSource) -> None:
     if len(images) != len(others):
         raise InputError(
             f"{images.name} has {len(images)} images, {others.name} {len(others)}.",
-            hint="Image i of one set is compared with image i of the other: both need one number of images.",
+            hint="Image i of one set is compared with image i of the other: leave out the images that have no partner.",
         )

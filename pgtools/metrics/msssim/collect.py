@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -13,7 +12,7 @@ from torch import Tensor
 
 from pgtools.errors import InputError
 from pgtools.metrics.held import Budget
-from pgtools.metrics.measure import Collector, Recipe, SetOfImages
+from pgtools.metrics.measure import Collector, Parts, Recipe, SetOfImages, in_pieces
 from pgtools.metrics.msssim.pairs import draw_pairs, usual_pairs
 from pgtools.metrics.msssim.score import check_side, ms_ssim
 from pgtools.metrics.msssim.waiting import Waiting
@@ -34,14 +33,14 @@ class RandomPairs(Recipe):
     pairs: int | None
     seed: int
 
-    def begin(self, images: SetOfImages, device: torch.device) -> PairScores:
+    def begin(self, images: SetOfImages, device: torch.device, budget: Budget | None = None) -> PairScores:
         """Return a collector of scores.
 
         Raises:
             InputError: fewer than two images, or of a size without MS-SSIM.
         """
         check_side(images.resolution)
-        return PairScores(images, self.draw(images.count), device)
+        return PairScores(images, self.draw(images.count), device, budget)
 
     def draw(self, count: int) -> NDArray[np.int64]:
         """Return the pairs of so many images, int64 (P, 2)."""
@@ -95,18 +94,19 @@ class PairScores(Collector):
             if number not in self._waiting and self._open_pairs(number):
                 self._waiting.put(number, images[place].cpu().numpy())
 
-    def parts(self) -> dict[str, tuple[NDArray[np.int64], NDArray[Any]]]:
-        """Return the scores found here, and the images whose partners are elsewhere."""
-        found, numbers = np.flatnonzero(~np.isnan(self.scores)), self._waiting.numbers
-        return {
-            "scores": (found, self.scores[found]),
-            "images": (np.array(numbers, np.int64), self._waiting.get(numbers)),
-        }
+    def parts(self) -> Iterator[Parts]:
+        """Yield the scores found here, then the images whose partners are elsewhere."""
+        for found in in_pieces(np.flatnonzero(~np.isnan(self.scores)), self.scores.itemsize):
+            yield {"scores": (found, self.scores[found])}
+        for numbers in in_pieces(np.array(self._waiting.numbers, np.int64), 3 * self.images.resolution**2):
+            yield {"images": (numbers, self._waiting.get(numbers.tolist()))}
 
-    def absorb(self, parts: dict[str, tuple[NDArray[np.int64], NDArray[Any]]]) -> None:
-        """Take another process' scores, then its images, which find their partners here or wait for a third's."""
-        found, scores = parts["scores"]
-        self.scores[found] = scores
+    def absorb(self, parts: Parts) -> None:
+        """Take another process' scores, or its images, which find their partners here or wait for a third's."""
+        if "scores" in parts:
+            found, scores = parts["scores"]
+            self.scores[found] = scores
+            return
         numbers, images = parts["images"]
         step = max(1, AT_ONCE // (3 * self.images.resolution**2))
         for start in range(0, len(numbers), step):

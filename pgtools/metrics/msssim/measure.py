@@ -42,12 +42,11 @@ class MsssimMeasure(Measure):
 
     def compute(self, real: None, fake: PairScores, *, progress: bool = False) -> Figures:
         """Return the mean, its standard error and interval, and the scatter of the pairs."""
-        error = standard_error(fake.scores, fake.pairs) if len(fake.pairs) > 1 else None
-        return figures(fake.scores, error)
+        return figures(fake.scores, standard_error(fake.scores, fake.pairs))
 
 
 def figures(scores: NDArray[np.float64], error: float | None) -> Figures:
-    """Return the figures of scores, float64 (P,), whose mean has that standard error; one score has none."""
+    """Return the figures of scores, float64 (P,), whose mean has that standard error; None if it cannot be known."""
     mean = float(scores.mean())
     if error is None:
         return Figures(values={VALUE: mean})

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from pgtools.imaging.pyramid import halve
 from pgtools.imaging.ssim import C1, C2, WINDOW
 from pgtools.metrics.msssim.scales import SCALES, window_at
+from pgtools.metrics.phases import timed
 from pgtools.runtime.workers import cpu_count
 
 Planes = NDArray[Any]
@@ -36,13 +37,12 @@ def similarities(a: Planes, b: Planes) -> Array:
     """
     workers, side = cpu_count(), a.shape[-1]
     at_once = max(1, min(PIECE**2 // side**2, -(-len(a) // workers)))
-    found = np.empty((len(a), SCALES))
+    found, starts = np.empty((len(a), SCALES)), range(0, len(a), at_once)
+    workers = min(workers, len(starts)) or 1
 
     def measure(start: int) -> None:
-        found[start : start + at_once] = _of_planes(a[start : start + at_once], b[start : start + at_once])
+        found[start : start + at_once] = _of_planes(a[start : start + at_once], b[start : start + at_once], workers)
 
-    starts = range(0, len(a), at_once)
-    workers = min(workers, len(starts))
     if workers < 2:
         for start in starts:
             measure(start)
@@ -52,7 +52,7 @@ def similarities(a: Planes, b: Planes) -> Array:
     return found
 
 
-def _of_planes(a: Planes, b: Planes) -> Array:
+def _of_planes(a: Planes, b: Planes, threads: int) -> Array:
     means = np.empty((len(a), SCALES))
     level: tuple[Planes, Planes] | Array = (a, b)
     for scale in range(SCALES):
@@ -62,10 +62,11 @@ def _of_planes(a: Planes, b: Planes) -> Array:
         total = np.zeros(len(a))
         for moments, (top, left) in _pieces(level, pairs=scale == 0):
             if below is not None:
-                small = halve(moments[:2, :, :PIECE, :PIECE])
+                with timed("halve", threads):
+                    small = halve(moments[:2, :, :PIECE, :PIECE])
                 height, width = small.shape[2:]
                 below[:, :, top // 2 : top // 2 + height, left // 2 : left // 2 + width] = small
-            total += _term(moments, window_at(side), with_luminance=last)
+            total += _term(moments, window_at(side), threads, with_luminance=last)
         means[:, scale] = total / max(1, side - WINDOW + 1) ** 2
         if below is not None:
             level = below
@@ -97,21 +98,23 @@ def _pieces(level: tuple[Planes, Planes] | Array, *, pairs: bool) -> Iterator[tu
             yield moments, (top, left)
 
 
-def _term(moments: Array, window: list[float], *, with_luminance: bool) -> Array:
+def _term(moments: Array, window: list[float], threads: int, *, with_luminance: bool) -> Array:
     """Return the sums of the term over a piece's valid pixels, float64 (P,)."""
-    np.multiply(moments[:2], moments[:2], out=moments[2:])
-    means, squares = _blurred(moments, window)
-    powers = means * means
-    squares -= powers
-    similar = squares[0] + squares[1]
-    similar += 2 * C2
-    np.divide(squares[1], similar, out=similar)
-    similar *= -2
-    similar += 1
-    if with_luminance:
-        similar *= (powers[0] - powers[1] + 2 * C1) / (powers[0] + powers[1] + 2 * C1)
-    valid: Array = similar[..., : moments.shape[-1] - len(window) + 1].sum((-2, -1))
-    return valid
+    with timed("blur", threads):
+        np.multiply(moments[:2], moments[:2], out=moments[2:])
+        means, squares = _blurred(moments, window)
+    with timed("terms", threads):
+        powers = means * means
+        squares -= powers
+        similar = squares[0] + squares[1]
+        similar += 2 * C2
+        np.divide(squares[1], similar, out=similar)
+        similar *= -2
+        similar += 1
+        if with_luminance:
+            similar *= (powers[0] - powers[1] + 2 * C1) / (powers[0] + powers[1] + 2 * C1)
+        valid: Array = similar[..., : moments.shape[-1] - len(window) + 1].sum((-2, -1))
+        return valid
 
 
 def _blurred(moments: Array, window: list[float]) -> tuple[Array, Array]:

@@ -128,10 +128,11 @@ def find_neighbours(
 
 
 def picture_of(training: ImageSource, fake: ImageSource, found: Sequence[Found]) -> NDArray[np.uint8]:
-    """Return the picture of what was found, see `sheet`; images are read again, at their own size."""
+    """Return the picture of what was found, see `sheet`, with distances for captions; images are read again."""
     generated = fake.read([one.index for one in found])
     neighbours = np.stack([training.read([neighbour.index for neighbour in one.nearest]) for one in found])
-    return sheet(generated, neighbours)
+    captions = [[f"{n.distance:.3f}" + " (copy)" * n.is_copy for n in one.nearest] for one in found]
+    return sheet(generated, neighbours, captions)
 
 
 def _by_pixels(

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,14 +15,16 @@ from torch import Tensor
 from pgtools.errors import InputError
 from pgtools.imaging.threads import opencv_alone
 from pgtools.metrics.held import Budget, Held
-from pgtools.metrics.measure import Collector, Recipe, SetOfImages
+from pgtools.metrics.measure import Collector, Parts, Recipe, SetOfImages, in_pieces
+from pgtools.metrics.phases import timed
 from pgtools.metrics.settings import SwdSettings
 from pgtools.metrics.swd.draws import draw_positions
-from pgtools.metrics.swd.phases import timed
 from pgtools.metrics.swd.pyramid import laplacian_levels, laplacian_levels_of, pyramid_levels
 from pgtools.runtime.workers import cpu_count
 
-Parts = dict[str, tuple[NDArray[np.int64], NDArray[Any]]]
+# Taken off every image, so that float32 keeps the digits of images without contrast; no figure depends on it, as
+# differences have no mean and descriptors are normalised.
+_MIDDLE = 128
 # Images in a thread's hands at once: enough that NumPy's calls are few, few enough for the cache.
 _TOGETHER = 8
 # A deviation under this part of the mean is told from rounding by a second look.
@@ -36,14 +37,13 @@ class Descriptors(Recipe):
 
     settings: SwdSettings
 
-    def begin(self, images: SetOfImages, device: torch.device) -> DescriptorSet:
-        """Return the collector; each of two sets may take half of the memory.
+    def begin(self, images: SetOfImages, device: torch.device, budget: Budget | None = None) -> DescriptorSet:
+        """Return the collector; without a budget it has one of its own, of the memory that the settings allow.
 
         Raises:
             InputError: the images are under 16², or smaller than a patch.
         """
-        memory = self.settings.memory
-        return DescriptorSet(images, self.settings, device, Budget(None if memory is None else memory / 2))
+        return DescriptorSet(images, self.settings, device, budget or Budget(self.settings.memory))
 
 
 class Drawn:
@@ -51,7 +51,8 @@ class Drawn:
 
     Attributes:
         centres: int16 (N, P, 2), see `draw_positions`.
-        patches: float32 (N, P, C·size²) as they are in the pyramid, the channel the slowest of the axes within.
+        patches: float32 (N, P, C·size²) as they are in the pyramid of the image less 128, the channel the slowest of
+            the axes within.
         sums: of each image's patches by channel, and of their squares, float64 (N, 2, C).
     """
 
@@ -104,15 +105,17 @@ class DescriptorSet(Collector):
                 )
         else:
             self._cut_on_device(images, list(indices))
+        self.page_out()
 
-    def parts(self) -> Parts:
-        """Return the patches and sums of the images that came."""
-        numbers = np.flatnonzero(self._seen)
-        found: Parts = {"images": (numbers, numbers)}
-        for seed, level, drawn in self._all():
-            found[f"patches-{seed}-{level}"] = numbers, drawn.patches.array[numbers]
-            found[f"sums-{seed}-{level}"] = numbers, drawn.sums[numbers]
-        return found
+    def parts(self) -> Iterator[Parts]:
+        """Yield the patches and sums of the images that came."""
+        of_an_image = sum(drawn.patches.row_bytes for _, _, drawn in self._all())
+        for numbers in in_pieces(np.flatnonzero(self._seen), of_an_image):
+            found: Parts = {"images": (numbers, numbers)}
+            for seed, level, drawn in self._all():
+                found[f"patches-{seed}-{level}"] = numbers, drawn.patches.array[numbers]
+                found[f"sums-{seed}-{level}"] = numbers, drawn.sums[numbers]
+            yield found
 
     def absorb(self, parts: Parts) -> None:
         """Take the patches of another process."""
@@ -121,6 +124,11 @@ class DescriptorSet(Collector):
             numbers, rows = parts[f"patches-{seed}-{level}"]
             drawn.patches.array[numbers] = rows
             drawn.sums[numbers] = parts[f"sums-{seed}-{level}"][1]
+
+    def page_out(self) -> None:
+        """Let patches that lie on disk leave the memory."""
+        for _, _, drawn in self._all():
+            drawn.patches.page_out()
 
     def close(self) -> None:
         """Let go of all patches."""
@@ -156,7 +164,7 @@ class DescriptorSet(Collector):
 
     def _cut(self, images: NDArray[np.uint8], numbers: NDArray[np.int64], threads: int) -> None:
         size, channels = self.settings.size, self.images.channels
-        planes = [np.ascontiguousarray(image.transpose(1, 2, 0)).astype(np.float32) for image in images]
+        planes = [np.ascontiguousarray(image.transpose(1, 2, 0)).astype(np.float32) - _MIDDLE for image in images]
         pyramids = [laplacian_levels_of(plane) for plane in planes]
         for side in self.levels:
             with timed("pyramid", threads):
@@ -174,7 +182,7 @@ class DescriptorSet(Collector):
 
     def _cut_on_device(self, images: Tensor, indices: list[int]) -> None:
         with torch.no_grad():
-            for level, band in laplacian_levels(images.float()):
+            for level, band in laplacian_levels(images.float() - _MIDDLE):
                 for levels_drawn in self.drawn:
                     drawn = levels_drawn[level]
                     centres = torch.from_numpy(drawn.centres[indices]).to(images.device, torch.int64)

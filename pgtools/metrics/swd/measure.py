@@ -22,6 +22,8 @@ from pgtools.runtime.results import Figures
 AVERAGE = "average"
 # A perfect generator is called distinguishable at a level once in a hundred times.
 ALARM = 0.01
+# Of so few images the scatter is told much too large, and nothing would ever be called unlike.
+FEWEST = 16
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,11 @@ class SwdMeasure(Measure):
     metric = SWD
     takes_real = True
     needs_equal_counts = True
+
+    @property
+    def memory(self) -> float | None:
+        """Of both sets together."""
+        return self.settings.memory
 
     def recipe(self, role: Role) -> Descriptors:
         """Return the recipe of both sets."""
@@ -47,7 +54,7 @@ class SwdMeasure(Measure):
         found: dict[str, Array] = {}  # level → (seeds, repeats)
         replicates: dict[str, Replicates] = {}
         settings, count = self.settings, real.images.count
-        resampled = settings.replicates > 0 and count > 1
+        resampled = settings.replicates > 1 and count > 1
         groups = deal(count, settings.seed)
         lines = Lines(real.device)
         weights = draw_weights(settings.replicates, int(groups.max()) + 1, settings.seed) if resampled else None
@@ -62,12 +69,14 @@ class SwdMeasure(Measure):
                         rows.append(1000 * gaps.reshape(settings.repeats, -1).mean(1))
                         if weights is not None and seed == 0:
                             replicates[str(level)] = resample(a, b, drawn[0], groups, weights, real.device)
+                    real.page_out()
+                    fake.page_out()
                     advance(1)
                 found[str(level)] = np.stack(rows)
         found[AVERAGE] = np.mean(list(found.values()), axis=0)
         if replicates:
             replicates[AVERAGE] = _average(list(replicates.values()))
-        return _figures(found, replicates)
+        return _figures(found, replicates, count)
 
 
 @contextlib.contextmanager
@@ -82,7 +91,7 @@ def _average(levels: list[Replicates]) -> Replicates:
     return Replicates(**{name: np.mean([getattr(level, name) for level in levels], axis=0) for name in names})
 
 
-def _figures(found: dict[str, Array], replicates: dict[str, Replicates]) -> Figures:
+def _figures(found: dict[str, Array], replicates: dict[str, Replicates], count: int) -> Figures:
     values = {part: float(each.mean()) for part, each in found.items()}
     scatter: dict[str, dict[str, float]] = {}
     if next(iter(found.values())).shape[1] > 1:
@@ -98,12 +107,12 @@ def _figures(found: dict[str, Array], replicates: dict[str, Replicates]) -> Figu
         scatter=scatter,
         floor={part: 1000 * float(r.floor.mean()) for part, r in replicates.items()},
         floor_spread={part: 1000 * float(r.floor.std(ddof=1)) for part, r in replicates.items()},
-        verdict={part: _verdict(r) for part, r in replicates.items()},
+        verdict={part: _verdict(r, count) for part, r in replicates.items()},
     )
 
 
 def _interval(value: float, resampled: Array) -> list[float]:
-    """Return where 95 of 100 repetitions with other generated images fall.
+    """Return the 95 % interval of what the generator gets on average at this N.
 
     Resampled sets differ from the real one by their own chance too, on top of the measured one's: what they have in
     common is taken off.
@@ -112,9 +121,11 @@ def _interval(value: float, resampled: Array) -> list[float]:
     return [max(0.0, value + float(low)), value + float(high)]
 
 
-def _verdict(resampled: Replicates) -> str:
+def _verdict(resampled: Replicates, count: int) -> str:
+    if count < FEWEST:
+        return f"too few images to tell: {FEWEST} are needed"
     limit = float(np.quantile(resampled.floor, 1 - ALARM))
     if resampled.measured <= limit:
         return "indistinguishable from real at this N"
-    times = resampled.measured / float(resampled.floor.mean())
-    return f"not like real: {times:.1f} × the floor"
+    floor = float(resampled.floor.mean())
+    return f"not like real: {resampled.measured / floor:.1f} × the floor" if floor > 0 else "not like real"

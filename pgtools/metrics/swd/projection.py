@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pgtools.metrics.swd.phases import timed
+from pgtools.metrics.phases import timed
 from pgtools.runtime.workers import cpu_count
 
 # Rows in the matrix product at once, and rows that a thread normalises while they are in its cache.

@@ -32,7 +32,10 @@ def pyramid_levels(resolution: int) -> tuple[int, ...]:
         InputError: the resolution is under 16.
     """
     if resolution < LOWEST_LEVEL:
-        raise InputError(f"The images are {resolution}² pixels; SWD is defined from {LOWEST_LEVEL}² up.")
+        raise InputError(
+            f"The images are {resolution}² pixels; SWD is defined from {LOWEST_LEVEL}² up.",
+            hint="There is no lower level: take larger images, or enlarge both sets in the same way.",
+        )
     return tuple(level for level in levels_below(resolution) if level >= LOWEST_LEVEL)
 
 

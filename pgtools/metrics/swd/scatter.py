@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pgtools.metrics.swd.phases import timed
+from pgtools.metrics.phases import timed
 from pgtools.metrics.swd.projection import Normalised, project
 from pgtools.runtime.seeds import stream
 from pgtools.runtime.workers import cpu_count
@@ -102,7 +102,8 @@ def resample(
     def along(i: int) -> tuple[NDArray[Any], ...]:
         with timed("scatter", threads):
             grid = _Grid(sides[0].lines[i], sides[1].lines[i])
-            widths = (grid.edges[2:] - grid.edges[:-2]) / 2
+            # What a point stands for in the mean of all directions' integrals.
+            widths = (grid.edges[2:] - grid.edges[:-2]) / 2 / len(some)
             (f, moves_f), (g, moves_g) = (side.along(i, grid) for side in sides)
             moves = ((moved * widths).astype(np.float32) for moved in (moves_f, moves_g))
             return (f - g) * widths, *moves
@@ -111,17 +112,30 @@ def resample(
         found = list(pool.map(along, range(len(some))))
     with timed("scatter"):
         gap, by_real, by_fake = (np.concatenate(part, axis=-1) for part in zip(*found, strict=True))
-        a, b, c = (weight.astype(np.float32) for weight in weights)
-        of_real, of_other, of_fake = a @ by_real, b @ by_real, c @ by_fake
-        count = len(some)
-        kept = _without_chance(gap, by_fake)
-        others, floor = _absolute(kept - of_fake), _absolute(of_real - of_other)
-        return Replicates(
-            fake=_narrowed(others, _variance_by_chance(by_fake, kept, sets=1)) / count,
-            both=_absolute(gap + of_real - of_fake) / count,
-            floor=_narrowed(floor, _variance_by_chance(by_real, np.zeros_like(gap), sets=2)) / count,
-            measured=float(np.abs(gap).sum() / count),
-        )
+        return _replicates(gap, by_real, by_fake, weights)
+
+
+def _replicates(
+    gap: Array, by_real: NDArray[np.float32], by_fake: NDArray[np.float32], weights: tuple[Array, Array, Array]
+) -> Replicates:
+    """Return the distances of resampled sets.
+
+    Args:
+        gap: between both shares at all points of all directions, times what a point stands for, float64 (M,).
+        by_real: how each group of real images moves its share there, (groups, M).
+        by_fake: the same of the generated images.
+        weights: what the groups' moves are summed with.
+    """
+    a, b, c = (weight.astype(np.float32) for weight in weights)
+    of_real, of_other, of_fake = a @ by_real, b @ by_real, c @ by_fake
+    kept = _without_chance(gap, by_fake)
+    others, floor = _absolute(kept - of_fake), _absolute(of_real - of_other)
+    return Replicates(
+        fake=_narrowed(others, _variance_by_chance(by_fake, kept, sets=1)),
+        both=_absolute(gap + of_real - of_fake),
+        floor=_narrowed(floor, _variance_by_chance(by_real, np.zeros_like(gap), sets=2)),
+        measured=float(np.abs(gap).sum()),
+    )
 
 
 def _absolute(moved: NDArray[Any]) -> Array:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pgtools.errors import InputError
-from pgtools.metrics.swd.phases import timed
+from pgtools.metrics.phases import timed
 from pgtools.runtime.workers import cpu_count
 
 Lines = NDArray[np.float32]

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import io
-
 import numpy as np
 import pytest
 import torch
 
 from pgtools.metrics.inception import features
 from pgtools.metrics.inception.network import WIDTHS, NetworkFile
+from tests.metrics.inception.weights import write_random_weights
 from tests.metrics.sets import photographs
 
 
@@ -20,29 +19,7 @@ def images() -> np.ndarray:
 
 @pytest.fixture(scope="session")
 def network(tmp_path_factory: pytest.TempPathFactory, images: np.ndarray) -> NetworkFile:
-    """Random layers, each scaled by its own statistics, so that features differ from image to image."""
-    from torch_fidelity import FeatureExtractorInceptionV3
-
-    class Blank(FeatureExtractorInceptionV3):
-        def load_state_dict(self, *args: object, **words: object) -> None:
-            """Keep the random weights."""
-
-    nothing = io.BytesIO()
-    torch.save({}, nothing)
-    nothing.seek(0)
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        blank = Blank("random", ["logits_unbiased"], feature_extractor_weights_path=nothing)
-    for module in blank.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
-            module.momentum = None
-    blank.train()
-    with torch.no_grad():
-        blank(torch.from_numpy(images[:2]))
-        blank.fc.weight *= 20
-    path = tmp_path_factory.mktemp("inception") / "weights.pth"
-    torch.save(blank.state_dict(), path)
-    return NetworkFile.of(path)
+    return NetworkFile.of(write_random_weights(tmp_path_factory.mktemp("inception") / "weights.pth", images[:2]))
 
 
 @pytest.fixture(scope="session")

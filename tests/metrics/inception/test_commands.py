@@ -113,10 +113,15 @@ def test_errors_can_be_left_out(pgtools: Run, sets: tuple[Path, Path, Path], run
 def test_a_floor_is_told_where_there_are_images_enough(
     pgtools: Run, sets: tuple[Path, Path, Path], runs: list[int], tmp_path: Path
 ):
-    (real,), (fake,) = (written(tmp_path, photographs(140, 32, seed), f"{seed}.h5") for seed in (3, 4))
+    (real,), (fake,) = (
+        written(tmp_path, photographs(count, 32, seed), f"{seed}.h5") for count, seed in ((260, 3), (130, 4))
+    )
     result = json.loads(pgtools(*words("fid", (real, fake, sets[2])), "--json").out)
     assert 0 < result["floor"]["value"] < 2 * result["values"]["value"]
-    assert "64 features" not in result["verdict"].get("value", "")
+    assert result["floor_spread"]["value"] > 0 and "real" in result["verdict"]["value"]
+    assert json.loads(pgtools(*words("fid", (fake, real, sets[2])), "--json").out)["verdict"] == {
+        "value": "no floor: 65 images are under twice the 64 features"
+    }
     few = json.loads(pgtools(*words("fid", sets), "--json").out)
     assert few["floor"] == {} and few["verdict"]["value"].startswith("12 images are fewer than 64 features")
     kernel = json.loads(pgtools(*words("kid", (real, fake, sets[2])), "--json").out)

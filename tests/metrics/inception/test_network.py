@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -103,12 +104,13 @@ def test_what_another_process_saw_is_absorbed(runs: list[int], images: np.ndarra
     here, there = (Features(network).begin(told, CPU) for _ in range(2))
     here.update(torch.from_numpy(images[[0, 2]]), [0, 2])
     there.update(torch.from_numpy(images[[3, 1]]), [3, 1])
-    rows = there.parts()["2048"]
+    (piece,) = there.parts()
+    rows = piece["2048"]
     assert rows[0].tolist() == [1, 3]
-    here.absorb(there.parts())
+    here.absorb(piece)
     here.finish()
     assert np.array_equal(here.features("2048")[[1, 3]], rows[1])
-    assert len(here.parts()["2048"][0]) == 4
+    assert [len(piece["2048"][0]) for piece in here.parts()] == [4]
 
 
 def test_too_few_images_are_told_before_the_network_runs(
@@ -166,3 +168,26 @@ def test_other_files_are_refused_and_not_run(kind: str, tmp_path: Path):
         load_network(NetworkFile.of(path).path, CPU)
     assert caught.value.hint.startswith("`pgtools models fetch inception")
     assert not sprung.exists()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"hello", b"", b"q\x01", b"\x80\x02" + b"]" * 5000 + b".", b"\x1f\x8b123", b"a,b\n1,2\n", b"%PDF-1.4"],
+    ids=lambda content: str(content[:9]),
+)
+def test_garbage_is_refused_in_one_line(content: bytes, tmp_path: Path):
+    path = tmp_path / "weights.pth"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="is not the Inception-v3 state dict") as caught:
+        load_network(path, CPU)
+    assert "\n" not in caught.value.message
+
+
+@pytest.mark.parametrize("error", [KeyError, IndexError, struct.error, AssertionError, OverflowError])
+def test_whatever_torch_raises_is_one_line(error: type[Exception], tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def fail(*_: object, **__: object) -> None:
+        raise error("reason")
+
+    monkeypatch.setattr(torch, "load", fail)
+    with pytest.raises(InputError, match="is not the Inception-v3 state dict"):
+        load_network(tmp_path / "weights.pth", CPU)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import lzma
+import tokenize
 import zipfile
 from pathlib import Path
 
@@ -44,6 +46,8 @@ BAD = {
     "whole numbers": ({**GOOD, "sigma": np.eye(4, dtype=int)}, "its sigma is int"),
     "nan": ({**GOOD, "sigma": np.full((4, 4), np.nan)}, "no finite numbers"),
     "not symmetric": ({**GOOD, "sigma": np.triu(np.ones((4, 4)))}, "no covariance"),
+    "indefinite": ({**GOOD, "sigma": np.eye(4) + 5 * (np.eye(4, k=1) + np.eye(4, k=-1))}, "no covariance"),
+    "huge": ({**GOOD, "mu": np.full(4, 1e200)}, "values above 1e\\+100"),
     "negative": ({**GOOD, "sigma": -np.eye(4)}, "no covariance"),
 }
 
@@ -81,6 +85,36 @@ def test_hostile_files_are_refused_and_not_run(kind: str, tmp_path: Path):
     with pytest.raises(InputError, match="holds no statistics of 4 features"):
         StatisticsFile.of(path).read(4)
     assert not sprung.exists()
+
+
+def test_damaged_files_are_refused_or_read_as_written(tmp_path: Path):
+    """Bytes changed by chance, and those of the entries' headers: how they are packed, what the arrays are."""
+    path, numbers = tmp_path / "stats.npz", np.random.default_rng(0)
+    whole, refused = written(path, **GOOD).read_bytes(), 0
+    headers = [at for name in (b"mu.npy", b"sigma.npy") for at in range(whole.find(name) - 30, whole.find(name) + 140)]
+    for way in range(600):
+        damaged = bytearray(whole)
+        for _ in range(4):
+            damaged[numbers.choice(headers) if way % 2 else numbers.integers(len(whole))] = numbers.integers(256)
+        path.write_bytes(damaged)
+        try:
+            StatisticsFile.of(path).read(4)
+        except InputError:
+            refused += 1
+    assert refused > 500
+
+
+@pytest.mark.parametrize(
+    "error", [NotImplementedError, tokenize.TokenError, RecursionError, SyntaxError, lzma.LZMAError]
+)
+def test_whatever_numpy_raises_is_one_line(error: type[Exception], tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def fail(*_: object, **__: object) -> None:
+        raise error("reason")
+
+    path = written(tmp_path / "stats.npz", **GOOD)
+    monkeypatch.setattr(np, "load", fail)
+    with pytest.raises(InputError, match=r"no statistics of 4 features .*reason"):
+        StatisticsFile.of(path).read(4)
 
 
 def test_an_absent_file_is_said(tmp_path: Path):

@@ -88,7 +88,8 @@ def test_two_processes_are_one(classifier, images) -> None:
     with pytest.raises(InputError, match="160 images of fake have not come"):
         first.classes()
     second.update(pixels[odd[::-1]], odd[::-1])
-    first.absorb(second.parts())
+    (piece,) = second.parts()
+    first.absorb(piece)
     np.testing.assert_array_equal(first.classes(), whole.classes())
     assert recipe == Classes(classifier)
     assert len({recipe, Classes(classifier)}) == 1
@@ -103,6 +104,28 @@ def test_grey_images_are_no_stacked_digits(classifier, images) -> None:
     assert scored(measure, np.zeros_like(images)).values["modes"] == 1
     mixed = np.concatenate([grey[:10], images[:10]])
     assert scored(measure, mixed).values["modes"] > 1
+
+
+def test_two_equal_colours_are_not_grey(classifier, images) -> None:
+    for other in range(3):
+        two = images[:20, [(other + 1) % 3] * 3]
+        two[:, other] = images[:20, other] ^ 1
+        collected = Classes(classifier).begin(SetOfImages("fake", "fake", 20, 32), CPU)
+        collected.update(torch.from_numpy(two), range(20))
+        assert len(collected.classes()) == 20
+
+
+def test_large_images_are_lowered_as_the_stores_lower(classifier, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    def look(network: object, batch: torch.Tensor) -> torch.Tensor:
+        seen.append(batch.clone())
+        return torch.zeros(len(batch), dtype=torch.int64)
+
+    monkeypatch.setattr("pgtools.metrics.modes.collect.stacked_classes", look)
+    large = np.random.default_rng(0).integers(0, 4, (5, 3, 64, 64), np.uint8)
+    Classes(classifier).begin(SetOfImages("fake", "fake", 5, 64), CPU).update(torch.from_numpy(large), range(5))
+    np.testing.assert_array_equal(seen[0].numpy(), ArraySource(large).read(range(5), 32))
 
 
 def test_what_is_refused_before_images_are_read(classifier) -> None:
@@ -142,7 +165,7 @@ def test_the_command_splits_a_store_into_sets(pgtools, tmp_path: Path, images, c
     assert done.code == 0, done.err
     found = json.loads(done.out)
     assert (found["protocol"]["sets"], found["protocol"]["num_images"]) == (3, 300)
-    assert "has 320 images: 3 of the 10 sets of 100" in done.err
+    assert "320 images make 3 sets of 100; 10 were asked for" in done.err
     assert "% of the digits held out from its training right" in done.err
     assert found["scatter"]["over sets"].keys() == {"modes", "kl"}
     text = pgtools(*words)
@@ -221,6 +244,7 @@ def test_bad_words_are_one_line_before_anything_is_trained(
     assert done.code == code, done.err
     errors = [line for line in done.err.splitlines() if line.startswith("Error: ")]
     assert len(errors) == 1 and message in errors[0]
+    assert "asked for" not in done.err
     assert done.out == ""
     assert sorted(tmp_path.iterdir()) == before
 

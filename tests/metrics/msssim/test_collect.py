@@ -96,14 +96,15 @@ class TestProcesses:
             feed(own, [number for number, owner in enumerate(owners) if owner == rank], 4)
         first, *others = processes
         for other in others:
-            first.absorb(other.parts())
+            for piece in other.parts():
+                first.absorb(piece)
         np.testing.assert_array_equal(first.scores, wanted(first))
         assert len(first._waiting) == 0
 
     def test_only_what_still_waits_travels(self):
         scores = PairScores(SetOfImages("set", "fake", 5, SIDE), np.array([[0, 1], [2, 3]]), CPU)
         feed(scores, [0, 1, 2, 4], 3)
-        (found, values), (numbers, images) = scores.parts()["scores"], scores.parts()["images"]
+        (found, values), (numbers, images) = (value for piece in scores.parts() for value in piece.values())
         assert found.tolist() == [0] and values.tolist() == [scores.scores[0]]
         assert numbers.tolist() == [2]
         np.testing.assert_array_equal(images, IMAGES[[2]])

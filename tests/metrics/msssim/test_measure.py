@@ -63,8 +63,9 @@ class TestOneSet:
         assert result.protocol["pairs"] == 100
         assert fake.reads == 20
 
-    def test_one_pair_has_no_error(self):
-        result = varied(ArraySource(photographs(2, 16)))
+    @pytest.mark.parametrize(("images", "pairs"), [(2, None), (2, 50), (3, 10)])
+    def test_one_pair_and_few_images_have_no_error(self, images: int, pairs: int | None):
+        result = varied(ArraySource(photographs(images, 16)), MsssimSettings(pairs=pairs))
         assert result.spread == result.interval == result.scatter == {}
 
     def test_one_image_is_refused_before_it_is_read(self):

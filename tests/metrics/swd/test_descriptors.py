@@ -12,6 +12,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from pgtools.errors import InputError
+from pgtools.metrics import measure
 from pgtools.metrics.held import Budget
 from pgtools.metrics.measure import SetOfImages
 from pgtools.metrics.settings import SwdSettings
@@ -60,13 +61,18 @@ def test_what_lies_on_disk_is_the_same(tmp_path, monkeypatch: pytest.MonkeyPatch
     outside.close()
 
 
-def test_what_two_processes_saw_adds_up():
+def test_what_two_processes_saw_adds_up(monkeypatch: pytest.MonkeyPatch):
     images = photographs(COUNT, 32)
     first, second = begin(), begin()
     for rank, part in enumerate((first, second)):
         numbers = list(range(rank, COUNT, 2))
         part.update(torch.from_numpy(images[numbers]), numbers)
-    first.absorb(second.parts())
+    # An image a piece: 2 seeds of 2 levels, 8 patches of 147 floats.
+    monkeypatch.setattr(measure, "PIECE_BYTES", 2 * 2 * 8 * 147 * 4)
+    pieces = list(second.parts())
+    assert [len(piece["images"][0]) for piece in pieces] == [1] * (COUNT // 2)
+    for piece in pieces:
+        first.absorb(piece)
     assert_same(first, fed(images, list(range(COUNT)), 3))
 
 
@@ -86,7 +92,7 @@ def test_a_channel_that_hardly_varies_keeps_its_deviation_and_a_constant_one_has
     found = fed(images, list(range(COUNT)), COUNT, replace(SMALL, neighbourhoods=64))
     rows = found.drawn[0][16].patches.array.reshape(-1, 3, 49).astype(np.float64)
     mean, deviation = found.moments(0, 16)
-    assert deviation[0] == deviation[2] == 1 and mean[0] == 200
+    assert deviation[0] == deviation[2] == 1 and mean[0] == 200 - 128
     assert rows.std((0, 2))[1] > 0
     assert deviation[1] == pytest.approx(rows.std((0, 2))[1], rel=1e-9)
 
@@ -95,7 +101,7 @@ def test_patches_are_those_of_the_reference():
     images = photographs(2, 64)
     found = fed(images, [0, 1], 2)
     for level, drawn in found.drawn[0].items():
-        band = reference.laplacian(images[1].astype(np.float64))[level]
+        band = reference.laplacian(images[1].astype(np.float64) - 128)[level]
         for patch, (y, x) in zip(drawn.patches.array[1], drawn.centres[1], strict=True):
             np.testing.assert_allclose(patch.reshape(3, 7, 7), band[:, y - 3 : y + 4, x - 3 : x + 4], rtol=0, atol=2e-4)
 

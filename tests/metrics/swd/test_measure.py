@@ -102,6 +102,31 @@ def test_one_image_a_set_has_a_distance_and_no_error():
     assert found.values["32"] > 0 and found.spread == {}
 
 
+def test_sets_without_any_scatter_have_a_verdict():
+    flat, noise = np.zeros((20, 3, 16, 16), np.uint8), photographs(20, 16)
+    settings = replace(SMALL, replicates=20)
+    assert score(flat, noise, settings).verdict["16"] == "not like real"
+    assert score(flat, flat, settings).verdict["16"] == "indistinguishable from real at this N"
+    assert score(flat[:5], noise[:5], settings).verdict["16"].startswith("too few images to tell")
+
+
+@pytest.mark.parametrize("replicates", [0, 1])
+def test_a_single_resampling_tells_no_error(replicates: int):
+    found = score(photographs(20, 16, 1), photographs(20, 16, 2), replace(SMALL, replicates=replicates))
+    assert found.spread == found.floor == found.verdict == {}
+
+
+@pytest.mark.parametrize("size", [1, 7, 15])
+def test_images_without_contrast_are_the_definition_too(size: int):
+    rng = np.random.default_rng(0)
+    real, fake = (rng.integers(128, 130, (6, 3, 64, 64)).astype(np.uint8) for _ in range(2))
+    settings = replace(SMALL, size=size)
+    for level in (64, 32, 16):
+        assert score(real, fake, settings).values[str(level)] == pytest.approx(
+            definition(real, fake, level, settings), rel=1e-5
+        )
+
+
 def test_unequal_counts_are_refused_with_the_remedy():
     with pytest.raises(InputError, match="has 8 images, array 6; swd compares equal numbers") as caught:
         score(photographs(8, 32), photographs(6, 32))

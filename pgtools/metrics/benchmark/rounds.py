@@ -13,15 +13,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pgtools.metrics.bench_images import DrawnImages
+from pgtools.metrics.benchmark.images import DrawnImages
+from pgtools.metrics.benchmark.plain import msssim as plain_msssim
+from pgtools.metrics.benchmark.plain import swd as plain_swd
 from pgtools.metrics.measure import Role, SetOfImages
 from pgtools.metrics.msssim import ms_ssim
-from pgtools.metrics.plain import msssim as plain_msssim
-from pgtools.metrics.plain import swd as plain_swd
+from pgtools.metrics.phases import measured
 from pgtools.metrics.settings import SwdSettings
 from pgtools.metrics.swd.draws import draw_directions, draw_positions
 from pgtools.metrics.swd.measure import SwdMeasure
-from pgtools.metrics.swd.phases import measured
 from pgtools.runtime.memory import highest_resident, resident_from_here
 
 CPU = torch.device("cpu")

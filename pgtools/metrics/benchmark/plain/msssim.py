@@ -12,7 +12,7 @@ import numpy as np
 import scipy.signal
 from numpy.typing import NDArray
 
-from pgtools.metrics.swd.phases import timed
+from pgtools.metrics.phases import timed
 
 Doubles = NDArray[np.float64]
 WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)

@@ -16,7 +16,7 @@ import numpy as np
 import scipy.ndimage
 from numpy.typing import NDArray
 
-from pgtools.metrics.swd.phases import timed
+from pgtools.metrics.phases import timed
 
 Floats = NDArray[np.float32]
 LOWEST_LEVEL = 16

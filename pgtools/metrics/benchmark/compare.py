@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from pgtools.errors import InputError
-from pgtools.metrics.bench_rounds import CPU, PIXELS_READ, Case, Run, levels_of, run_once
+from pgtools.metrics.benchmark.rounds import CPU, PIXELS_READ, Case, Run, levels_of, run_once
 from pgtools.metrics.settings import SwdSettings
 from pgtools.runtime.files import human_bytes
 from pgtools.runtime.memory import available_memory
