@@ -70,6 +70,14 @@ class Lines:
         self.device = device
         self._room = torch.empty(0, device=device)
 
+    def directions_at_once(self, rows: int) -> int:
+        """Return how many directions' lines of two sets, of so many rows each, there may be room for."""
+        most = _BYTES_OF_LINES
+        if self.device.type == "cuda":
+            free, _ = torch.cuda.mem_get_info(self.device)
+            most = int((free + self._room.nbytes) * _SHARE_OF_DEVICE)
+        return max(1, most // (rows * 4 * 2))
+
     def pair(self, directions: int, rows: int) -> tuple[Tensor, Tensor]:
         """Return two tensors, float32 (directions, rows), of whatever they held before."""
         size = directions * rows
@@ -86,7 +94,7 @@ class Lines:
 def distances(a: Normalised, b: Normalised, directions: NDArray[np.float64], lines: Lines) -> NDArray[np.float64]:
     """Return the distance along each direction, float64 (k,), as many directions at once as memory allows."""
     found: list[float] = []
-    at_once = _directions_at_once(len(a.rows), lines.device)
+    at_once = lines.directions_at_once(len(a.rows))
     for start in range(0, len(directions), at_once):
         some = directions[start : start + at_once]
         first, second = lines.pair(len(some), len(a.rows))
@@ -94,10 +102,3 @@ def distances(a: Normalised, b: Normalised, directions: NDArray[np.float64], lin
         project(b, some, lines.device, out=second)
         found += mean_gaps(first, second)
     return np.array(found)
-
-
-def _directions_at_once(rows: int, device: torch.device) -> int:
-    if device.type == "cuda":
-        free, _ = torch.cuda.mem_get_info(device)
-        return max(1, int(free * _SHARE_OF_DEVICE) // (rows * 4 * 2))
-    return max(1, _BYTES_OF_LINES // (rows * 4 * 2))
