@@ -26,6 +26,8 @@ Array = NDArray[np.float64]
 # A piece's side, and its square a piece's pixels. With 64² the calls themselves take 40 % of the time; 512² is no
 # faster and takes four times the memory.
 PIECE = 256
+# Of small planes as many as make four pieces: threads wait for each other around every call, so calls are to be few.
+PIECES_AT_ONCE = 4
 
 
 def similarities(a: Planes, b: Planes) -> Array:
@@ -36,7 +38,7 @@ def similarities(a: Planes, b: Planes) -> Array:
         b: the other planes, of the same shape.
     """
     workers, side = cpu_count(), a.shape[-1]
-    at_once = max(1, min(PIECE**2 // side**2, -(-len(a) // workers)))
+    at_once = max(1, min(PIECES_AT_ONCE * PIECE**2 // side**2, -(-len(a) // workers)))
     found, starts = np.empty((len(a), SCALES)), range(0, len(a), at_once)
     workers = min(workers, len(starts)) or 1
 
