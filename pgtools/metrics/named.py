@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -83,7 +84,7 @@ class MultiScaleSsim(Streaming):
         super().__init__(measure, num_images=num_images, resolution=resolution, device=device, group=group)
 
 
-class FeatureStream(Streaming):
+class FeatureStream(Streaming, ABC):
     """A metric on the Inception network's features, as they stream by.
 
     Args:
@@ -112,8 +113,9 @@ class FeatureStream(Streaming):
         super().__init__(measure, num_images=num_images, resolution=resolution, num_real=num_real, **where)
 
     @staticmethod
+    @abstractmethod
     def _measure(settings: Any, network: NetworkFile) -> Measure:
-        raise NotImplementedError
+        """Return the metric with its settings, or its default ones for None."""
 
 
 class InceptionScore(FeatureStream):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from pgtools.stores.source import ImageSource
 from tests.pictures import astronaut
@@ -43,3 +45,11 @@ def fields(count: int, side: int, seed: int = 0) -> NDArray[np.uint8]:
     smooth = np.einsum("ij,njhw->nihw", [[1, 0.3, 0.2], [0.3, 1, 0.3], [0.2, 0.3, 1]], smooth / smooth.std())
     contrast, cast = np.exp(rng.normal(0, 0.3, (count, 1, 1, 1))), rng.normal(0, 0.8, (count, 3, 1, 1))
     return np.clip(127 + 45 * (contrast * smooth + cast), 0, 255).astype(np.uint8)
+
+
+def save(images: np.ndarray, folder: Path) -> Path:
+    """Write images as folder/000.png, … and return the folder."""
+    folder.mkdir()
+    for i, image in enumerate(images):
+        Image.fromarray(image.transpose(1, 2, 0)).save(folder / f"{i:03d}.png")
+    return folder

@@ -5,23 +5,14 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from tests.conftest import Outcome
-from tests.metrics.sets import photographs
+from tests.metrics.sets import photographs, save
 from tests.stores.sets import written
 
 Run = Callable[..., Outcome]
 SMALL = ("--neighbourhoods", 8, "--directions", 16, "--device", "cpu")
-
-
-def save(images: np.ndarray, folder: Path) -> Path:
-    folder.mkdir()
-    for i, image in enumerate(images):
-        Image.fromarray(image.transpose(1, 2, 0)).save(folder / f"{i:03d}.png")
-    return folder
 
 
 @pytest.fixture
