@@ -17,7 +17,7 @@ from pgtools.errors import PgtoolsError
 
 # One file a command, named like it. A command imports its work inside its callback.
 SECTIONS = {
-    "From photos to images": ("build-celebahq", "train", "generate"),
+    "From photos to images": ("build-celebahq", "train", "generate", "export"),
     "Metrics": (
         "evaluate",
         "swd",

@@ -63,7 +63,7 @@ def targets_of(fake: Path, snapshots: str | None) -> list[Target]:
         UsageError: snapshots are chosen of what is no run, or the choice is none.
         InputError: the run has no snapshot, or not those named.
     """
-    from pgtools.progan.folder import RunFolder, is_run
+    from pgtools.progan.run.folder import RunFolder, is_run
 
     if not is_run(fake):
         if snapshots is not None:

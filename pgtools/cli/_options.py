@@ -25,13 +25,16 @@ OUTPUT = click.Path(path_type=Path)
 def settings_options(cls: type[Settings]) -> Callable[[F], F]:
     """Add one option a field of `cls`; the callback gets them as `chosen`, a dict of those the user gave.
 
-    Help shows the defaults of the class. `cls(**chosen)` makes the settings and checks their ranges.
+    Help shows the defaults of the class. `cls(**chosen)` makes the settings and checks their ranges. A command may
+    take several classes; `of_class` then tells their fields apart.
     """
 
     def decorate(function: F) -> F:
         def with_chosen(*args: Any, **words: Any) -> Any:
+            others = words.pop("chosen", {})
             chosen = {field.name: words.pop(field.name) for field in visible if field.name in words}
-            return function(*args, chosen={k: v for k, v in chosen.items() if v is not None}, **words)
+            given = {name: value for name, value in chosen.items() if value is not None}
+            return function(*args, chosen={**others, **given}, **words)
 
         with_chosen.__name__, with_chosen.__doc__ = function.__name__, function.__doc__
         with_chosen.__click_params__ = getattr(function, "__click_params__", [])  # type: ignore[attr-defined]
@@ -39,8 +42,17 @@ def settings_options(cls: type[Settings]) -> Callable[[F], F]:
             with_chosen = _option(cls, field)(with_chosen)
         return with_chosen  # type: ignore[return-value]
 
-    visible = [field for field in dataclasses.fields(cls) if not field.metadata.get("hidden")]
+    visible = _visible(cls)
     return decorate
+
+
+def of_class(cls: type[Settings], chosen: dict[str, Any]) -> dict[str, Any]:
+    """Return what the user gave of the options of `cls`."""
+    return {field.name: chosen[field.name] for field in _visible(cls) if field.name in chosen}
+
+
+def _visible(cls: type[Settings]) -> list[dataclasses.Field[Any]]:
+    return [field for field in dataclasses.fields(cls) if not field.metadata.get("hidden")]
 
 
 def _option(cls: type[Settings], field: dataclasses.Field[Any]) -> Callable[[F], F]:

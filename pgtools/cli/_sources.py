@@ -17,8 +17,8 @@ def open_real(path: Path) -> ImageSource:
     Raises:
         InputError: there are none, or it is a generator, which is what swapped arguments look like.
     """
-    from pgtools.progan.folder import check_no_lost_run
-    from pgtools.progan.sampling import holds_generator
+    from pgtools.progan.run.folder import check_no_lost_run
+    from pgtools.progan.sampling.source import holds_generator
     from pgtools.stores.opening import open_source
 
     if holds_generator(path):
@@ -45,8 +45,8 @@ def open_images(path: Path, *, count: int | None, seed: int, device: str) -> Ima
     Raises:
         InputError: there are no images, or what is left of a run whose config.json is gone.
     """
-    from pgtools.progan.folder import check_no_lost_run
-    from pgtools.progan.sampling import holds_generator, open_generator
+    from pgtools.progan.run.folder import check_no_lost_run
+    from pgtools.progan.sampling.source import holds_generator, open_generator
     from pgtools.runtime.device import resolve_device
     from pgtools.stores.opening import open_source
 

@@ -99,7 +99,7 @@ def _steps(out: Path) -> Iterator[tuple[str, Sequence[object], Path | None]]:
     yield "crop at 1024²", ["build-celebahq", out / "photos-wild", out / "hq.lmdb", out / "hq.h5"], None
     small = ["--resolution", RESOLUTION, "--restore", "none", "--superres", "lanczos"]  # which 32² would not show
     yield "crop at 32²", ["build-celebahq", out / "photos", store, *small], None
-    yield "train", ["train", store, "--out", run, "--score-images", SCORED_OFTEN], None
+    yield "train", ["train", store, "--out", run, "--metrics", "swd", "--num-images", SCORED_OFTEN], None
     yield "generate", ["generate", run, out / "fakes", "--count", SCORED, "--grid", out / "fakes.png"], None
     snapshots = sorted((run / "snapshots").glob("*.safetensors"))
     halfway = ["swd", store, snapshots[len(snapshots) // 2 - 1], "--num-images", SCORED, "--json"]

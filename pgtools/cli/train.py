@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from pgtools.cli._measures import EvaluateSettings, Places, make_measures, metric_names
 from pgtools.cli._options import OUTPUT, SOURCE, json_option, settings_options
 from pgtools.cli._output import print_json, print_table, say
 from pgtools.errors import UsageError
@@ -18,78 +20,213 @@ from pgtools.progan.config import (
 )
 
 if TYPE_CHECKING:
-    from pgtools.progan.trainer import Score
+    import torch
+
+    from pgtools.progan.output import Score
+    from pgtools.progan.run.progress import Progress
+    from pgtools.progan.trainer import Begin
     from pgtools.stores.source import ImageSource
 
 
-@click.command("train", short_help="Train a compact Progressive GAN.")
+@dataclasses.dataclass(frozen=True)
+class _Asked:
+    """What the command line says beside single settings."""
+
+    store: Path
+    run: Path | None
+    preset: str | None
+    resume: bool
+    resume_from: Path | None
+
+
+@click.command("train", short_help="Train a Progressive GAN.")
 @click.argument("store", type=SOURCE)
-@click.option("--out", "run", type=OUTPUT, required=True, metavar="RUN", help="Folder of the run.")
+@click.option("--out", "run", type=OUTPUT, metavar="RUN", help="Folder of the run.")
 @click.option("--preset", type=click.Choice(preset_names()), help=f"Named settings.  [default: {DEFAULT_PRESET}]")
 @click.option("--resume", is_flag=True, help="Go on with a run that was stopped.")
-@click.option("--dry-run", is_flag=True, help="Print the settings and stop.")
+@click.option(
+    "--resume-from",
+    type=SOURCE,
+    metavar="FILE",
+    help="Begin a new run with the networks of a checkpoint or of `models import-karras`.",
+)
+@click.option("--show", is_flag=True, help="Print the settings and a table of phases with estimated times, and stop.")
 @json_option
 @settings_options(TrainSettings)
 def command(
     store: Path,
-    run: Path,
+    run: Path | None,
     preset: str | None,
     resume: bool,
-    dry_run: bool,
+    resume_from: Path | None,
+    show: bool,
     as_json: bool,
     chosen: dict[str, Any],
 ) -> None:
-    """Train a compact Progressive GAN on a store, a ZIP or a folder of images.
+    """Train a Progressive GAN on a store, a ZIP or a folder of images.
 
     Networks grow from 4×4 to the images' own size; images, logs and checkpoints go to the run folder.
     Ctrl-C writes a checkpoint, --resume goes on from it. Defaults below are those of the preset `compact`.
+
+    Several GPUs, of one machine or more, share every minibatch under torchrun; --minibatch counts all of them.
 
     \b
     Example:
       pgtools train faces.lmdb --out runs/faces
       pgtools train faces.lmdb --out runs/faces --resume
-      pgtools train celeba-hq.h5 --out runs/paper --preset paper --device cuda
+      pgtools train faces.lmdb --out runs/scored --metrics swd --every 6
+      pgtools train celeba-hq.h5 --preset celebahq-1024 --show
+      torchrun --nproc-per-node 8 -m pgtools train celeba-hq.h5 --out runs/hq --preset v2-8gpus
     """
-    from pgtools.progan.trainer import train
+    from pgtools.progan.parallel import launched
     from pgtools.stores.opening import open_source
 
-    settings = _settings(run, preset, resume, chosen)
-    if dry_run:
-        print_json(settings.as_dict())
+    asked = _Asked(store, run, preset, resume, resume_from)
+    _check(asked, show=show)
+    began_with, settings = _settings(asked, _named(chosen), show=show)
+    source = open_source(store)
+    with launched(settings.device) as device:
+        if show:
+            _show(source, settings, device, as_json=as_json)
+            return
+        if not resume:
+            settings.check_resolution(source.resolution)
+        _train(asked, source, settings, (began_with, device), as_json=as_json)
+
+
+def _check(asked: _Asked, *, show: bool) -> None:
+    store, run = asked.store, asked.run
+    if run is None:
+        if not show:
+            raise UsageError("No folder is named for the run.", hint="Pass --out RUN.")
         return
+    if asked.resume and asked.resume_from is not None:
+        raise UsageError("--resume goes on with a run, --resume-from begins one; pass one of them.")
     if store.is_dir() and store.resolve() in (run.resolve(), *run.resolve().parents):
         raise UsageError(f"{run} lies in {store}: its grids would become training images.", hint="Write beside it.")
-    source = open_source(store)
-    if not resume:
-        settings.check_resolution(source.resolution)
-        say(preset_description(preset or DEFAULT_PRESET))
-    progress = train(source, run, settings, resume=resume, score=_scorer(source, settings))
-    result = {"run": str(run), "images": progress.images, "seconds": round(progress.seconds, 1)}
+
+
+def _named(chosen: dict[str, Any]) -> dict[str, Any]:
+    """The settings with metrics by their own names."""
+    names = {name: ",".join(metric_names([chosen[name]])) for name in ("metrics", "best") if chosen.get(name)}
+    return {**chosen, **names}
+
+
+def _settings(asked: _Asked, chosen: dict[str, Any], *, show: bool) -> tuple[Begin, TrainSettings]:
+    """What the sitting begins with, and its settings: those of the run, or of a new one that can be written."""
+    from pgtools.progan.config import settings_from
+    from pgtools.progan.run.begun import begin, resumed_settings
+    from pgtools.progan.trainer import NEW, RESUMED
+
+    if asked.resume and asked.run is not None:
+        return RESUMED, resumed_settings(asked.run, chosen, preset=asked.preset)
+    preset = asked.preset or DEFAULT_PRESET
+    began_with = NEW
+    if asked.resume_from is not None:
+        began_with, chosen = _networks(asked.resume_from, chosen)
+    if show or asked.run is None:
+        return began_with, settings_from(preset, chosen)
+    return began_with, begin(asked.run, preset, chosen)
+
+
+def _networks(file: Path, chosen: dict[str, Any]) -> tuple[Begin, dict[str, Any]]:
+    """Networks to begin a run with, and settings of their shape."""
+    from pgtools.progan.config import shape_settings
+    from pgtools.progan.run.snapshot import read_networks
+    from pgtools.progan.trainer import Begin
+    from pgtools.runtime.files import sha256_of
+
+    if file.suffix == ".pkl":
+        raise UsageError(
+            f"{file} is a pickle; a run begins with a file of pgtools.",
+            hint=f"First: pgtools models import-karras {file} {file.with_suffix('.safetensors')}",
+        )
+    networks = read_networks(file)
+    origin = {"file": str(file), "sha256": sha256_of(file), "images": networks.images, "lod": networks.lod}
+    shape = shape_settings(networks.generator.shape)
+    for name in shape.keys() & chosen.keys():
+        if chosen[name] != shape[name]:
+            raise UsageError(
+                f"The networks in {file} have {name} {shape[name]}; asked for is {chosen[name]}.",
+                hint="Leave the option out.",
+            )
+    return Begin(networks=networks, origin=origin), {**chosen, **shape}
+
+
+def _train(
+    asked: _Asked,
+    source: ImageSource,
+    settings: TrainSettings,
+    where: tuple[Begin, torch.device],
+    *,
+    as_json: bool,
+) -> None:
+    from pgtools.progan.trainer import Place, train
+    from pgtools.runtime.distributed import Processes
+
+    began_with, device = where
+    processes = Processes()
+    first = processes.rank == 0
+    if first and not asked.resume:
+        say(preset_description(asked.preset or DEFAULT_PRESET))
+    score = _scorer(source, settings, device) if first else None
+    place = Place(device, processes)
+    progress = train(source, Path(str(asked.run)), settings, place=place, begin=began_with, score=score)
+    if first:
+        _print(asked, progress, as_json=as_json)
+
+
+def _print(asked: _Asked, progress: Progress, *, as_json: bool) -> None:
+    result = {"run": str(asked.run), "images": progress.images, "seconds": round(progress.seconds, 1)}
     if as_json:
         print_json(result)
     else:
         print_table(("run", "images", "seconds"), [tuple(map(str, result.values()))])
 
 
-def _settings(run: Path, preset: str | None, resume: bool, chosen: dict[str, Any]) -> TrainSettings:
-    """Those that the run began with, or those of a new run that can be written."""
-    from pgtools.progan.folder import begin, resumed_settings
-
-    if resume:
-        return resumed_settings(run, chosen, preset=preset)
-    return begin(run, preset or DEFAULT_PRESET, chosen)
-
-
-def _scorer(source: ImageSource, settings: TrainSettings) -> Score | None:
-    """Training knows no metrics; it is handed one."""
-    if not settings.score_images:
+def _scorer(source: ImageSource, settings: TrainSettings, device: torch.device) -> Score | None:
+    """Training knows no metrics; it is handed some."""
+    if not settings.metric_names:
         return None
     from pgtools.metrics.evaluate import Evaluator, Reading
-    from pgtools.metrics.settings import SwdSettings
-    from pgtools.metrics.swd.measure import SwdMeasure
-    from pgtools.runtime.device import resolve_device
 
-    measure = SwdMeasure(SwdSettings(num_images=settings.score_images, seed=settings.seed))
-    reading = Reading(settings.score_images, settings.seed)
-    evaluator = Evaluator([measure], source, reading, resolve_device(settings.device))
-    return lambda images: evaluator.score(images)[0]
+    shared = EvaluateSettings(num_images=settings.num_images, seed=settings.seed)
+    measures = make_measures(settings.metric_names, shared, Places())
+    return Evaluator(measures, source, Reading(settings.num_images, settings.seed), device).score
+
+
+def _show(source: ImageSource, settings: TrainSettings, device: torch.device, *, as_json: bool) -> None:
+    """Print the resolved settings and the phases, timed by some steps of each stage on this machine."""
+    from pgtools.progan.probe import probe
+
+    settings.check_resolution(source.resolution)
+    say("Timing some steps of each stage, about half a minute …")
+    rows = probe(source.resolution, settings, device)
+    if as_json:
+        print_json({"settings": settings.as_dict(), "phases": [dataclasses.asdict(row) for row in rows]})
+        return
+    for name, value in settings.as_dict().items():
+        click.echo(f"{name.replace('_', '-'):<24} {'' if value is None else value}")
+    print_table(
+        ("phase", "kimg", "minibatch", "learning rate", "estimated time", "from"),
+        [
+            (
+                f"{row.level}² {'fading in' if row.fading else 'stable'}",
+                f"{row.begin_kimg:g} to {row.end_kimg:g}",
+                str(row.minibatch),
+                f"{row.learning_rate:g}",
+                _duration(row.seconds),
+                f"estimated from {row.basis}" if row.basis else "measured",
+            )
+            for row in rows
+        ],
+    )
+    click.echo(f"In all about {_duration(sum(row.seconds for row in rows))} on {device}, without scores and grids.")
+
+
+def _duration(seconds: float) -> str:
+    """Say 95 as 1.6 minutes."""
+    for size, unit in ((86400, "days"), (3600, "hours"), (60, "minutes")):
+        if seconds >= size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.0f} seconds"

@@ -38,7 +38,18 @@ class Architecture:
         fmap_base, fmap_decay, fmap_max: feature maps at a stage, see `fmap`.
         fused_scale: scale and convolve in one strided convolution. Equal numbers in the generator; in the
             discriminator it pools before bias and activation, and so is another network.
-        stddev_group: images compared by the minibatch standard deviation.
+        stddev_group: images compared by the minibatch standard deviation, 0 for none.
+        batch_norm: of the minibatch after every convolution of the generator.
+        layer_norm: of each image after every convolution of the discriminator but those from colours.
+        pixel_norm: after every convolution of the generator.
+        latent_norm: pixel norm of the latents, labels joined.
+        leaky_relu: in the generator; else the plain one. The discriminator's is always leaky.
+        tanh: at the generator's end, in place of linear colours.
+        equalized: weights scaled at run time; else drawn at their scale and used as they are.
+        discrimination_kernels: outputs of minibatch discrimination, 0 for none.
+
+    The fields after `stddev_group` tell the ablations of the paper's Table 1 apart; each defaults to the final
+    networks.
     """
 
     resolution: int
@@ -50,6 +61,14 @@ class Architecture:
     fmap_max: int = 512
     fused_scale: bool = True
     stddev_group: int = 4
+    batch_norm: bool = False
+    layer_norm: bool = False
+    pixel_norm: bool = True
+    latent_norm: bool = True
+    leaky_relu: bool = True
+    tanh: bool = False
+    equalized: bool = True
+    discrimination_kernels: int = 0
 
     @property
     def levels(self) -> tuple[int, ...]:
@@ -76,10 +95,27 @@ class TrainSettings(Settings):
     fmap_decay: float = setting(1.0, help="Exponent on 2^stage.", low=0, high=4, hidden=True)
     fmap_max: int = setting(64, help="Most feature maps at any stage.", low=1, high=8192)
     fused_scale: bool = setting(True, help="Scale and convolve at once, as the authors' released trainer does.")
-    stddev_group: int = setting(4, help="Images compared by the minibatch standard deviation.", low=1, high=1024)
+    stddev_group: int = setting(
+        4, help="Images compared by the minibatch standard deviation, 0 for none.", low=0, high=1024
+    )
+    batch_norm: bool = setting(False, help="Batch norm in the generator (ablations a to c).", hidden=True)
+    layer_norm: bool = setting(False, help="Layer norm in the discriminator (ablations a to c).", hidden=True)
+    pixel_norm: bool = setting(True, help="Pixel norm in the generator.", hidden=True)
+    latent_norm: bool = setting(True, help="Pixel norm of the latents.", hidden=True)
+    leaky_relu: bool = setting(True, help="Leaky ReLU in the generator, else the plain one.", hidden=True)
+    tanh: bool = setting(False, help="End the generator with tanh.", hidden=True)
+    equalized: bool = setting(True, help="Scale weights at run time (equalized learning rate).", hidden=True)
+    discrimination_kernels: int = setting(
+        0, help="Kernels of minibatch discrimination, 0 for none.", low=0, high=1024, hidden=True
+    )
+    labels: bool = setting(False, help="Teach both networks the classes of the images, if these have any.")
 
+    growing: bool = setting(True, help="Grow from a low resolution; else train at full resolution from the start.")
+    start_resolution: int = setting(4, help="Side of the images that growth starts at.", low=4, high=1 << 16)
     stable_kimg: float = setting(3.0, help="Length of the phase at each resolution.", low=0, unit="kimg")
+    stable_kimg_from: str = setting("", help='Other phase lengths from a resolution on, e.g. "64:800".')
     fade_kimg: float = setting(3.0, help="Length of each fade-in of a higher resolution.", low=0, unit="kimg")
+    fade_kimg_from: str = setting("", help="Other lengths of the fade-in to a resolution, from one on.")
     total_kimg: float | None = setting(
         None,
         help="Real images shown in all, in thousands; by default growth and three more phases.",
@@ -93,9 +129,11 @@ class TrainSettings(Settings):
     beta1: float = setting(0.0, help="Adam's β1.", low=0, high=0.9999)
     beta2: float = setting(0.99, help="Adam's β2.", low=0, high=0.9999)
     discriminator_steps: int = setting(1, help="Discriminator steps for one of the generator.", low=1, high=100)
+    loss: str = setting("wgan-gp", help="What the networks minimise.", choices=("wgan-gp", "lsgan"))
     gp_weight: float = setting(10.0, help="Weight λ of the gradient penalty.", low=0)
     gp_target: float = setting(1.0, help="Gradient norm the penalty asks for.", low=1e-6)
     drift_weight: float = setting(0.001, help="Weight of E[D(real)²], which holds scores near zero.", low=0)
+    label_weight: float = setting(1.0, help="Weight of the classes' cross-entropy, with --labels.", low=0)
     ema: float = setting(0.99, help="Generator average: the old weight's share at each step.", low=0, high=0.99999)
 
     mirror: bool = setting(False, help="Mirror half of the real images.")
@@ -107,16 +145,48 @@ class TrainSettings(Settings):
     checkpoint_minutes: float = setting(
         15.0, help="Write a checkpoint at least this often too; 0 for with snapshots only.", low=0, unit="minutes"
     )
-    score_images: int = setting(0, help="Score each snapshot by SWD against this many real images; 0 for never.", low=0)
+    keep_checkpoints: int = setting(2, help="Newest checkpoints to keep beside the best; 0 for all.", low=0)
+
+    metrics: str = setting("", help='Metrics of each snapshot, e.g. "swd" or "swd,msssim"; none if not given.')
+    every: float | None = setting(
+        None, help="Between scored snapshots; by default every snapshot.", low=0.001, unit="kimg"
+    )
+    num_images: int = setting(1000, help="Images a side for --metrics.", low=2)
+    best: str = setting("", help="Metric that names the best checkpoint; by default the first of --metrics.")
+    on_nan: str = setting(
+        "stop",
+        help="When a loss is no number: stop, or roll back to the last checkpoint and go on with other latents.",
+        choices=("stop", "rollback"),
+    )
+    tensorboard: bool = setting(False, help="Write TensorBoard's files too.")
+
+    precision: str = setting(
+        "auto",
+        help="Of products and convolutions; auto takes bfloat16 where the device computes it natively.",
+        choices=("auto", "float32", "bfloat16"),
+    )
+    deterministic: bool = setting(False, help="The same bytes every time on a GPU too, at some cost in speed.")
+    micro_batch: int | None = setting(
+        None, help="Most images at once in a process; gradients of the parts add up to the minibatch's.", low=1
+    )
+    cuda_graphs: bool = setting(False, help="Record each stage's step once and replay it (CUDA).")
+    memory: float | None = setting(
+        None, help="For images kept in memory; by default a share of what is free.", low=0, unit="GB"
+    )
+    workers: int | None = setting(None, help="Threads that read images; by default by the machine.", low=0, high=256)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.stable_kimg + self.fade_kimg <= 0:
+        if max((*self.stable_kimg_table.values(), *self.fade_kimg_table.values())) <= 0:
             raise UsageError("--stable-kimg and --fade-kimg are both 0; a phase must have some length.")
+        if self.start_resolution & (self.start_resolution - 1):
+            raise UsageError(f"--start-resolution is {self.start_resolution}; expected a power of two.")
         for value in self.minibatch_table.values():
-            group = min(self.stddev_group, int(value))
+            group = max(min(self.stddev_group, int(value)), 1)
             if value != int(value) or value < 1 or value % group:
                 raise UsageError(f"--minibatch has {value:g}; expected a whole multiple of --stddev-group {group}.")
+        if self.best and self.best not in self.metric_names:
+            raise UsageError(f"--best is {self.best!r}, which is not among --metrics {self.metrics!r}.")
         if any(value <= 0 for value in self.learning_rate_table.values()):
             raise UsageError(f"--learning-rate-from is {self.learning_rate_from!r}; every step must be above 0.")
 
@@ -129,6 +199,16 @@ class TrainSettings(Settings):
         return table
 
     @property
+    def stable_kimg_table(self) -> dict[int, float]:
+        """Resolution → length of the phase at it in kimg, from that resolution on; holds 4."""
+        return {4: self.stable_kimg, **_lengths(self.stable_kimg_from, option="--stable-kimg-from")}
+
+    @property
+    def fade_kimg_table(self) -> dict[int, float]:
+        """Resolution → length of the fade-in to it in kimg, from that resolution on; holds 4."""
+        return {4: self.fade_kimg, **_lengths(self.fade_kimg_from, option="--fade-kimg-from")}
+
+    @property
     def learning_rate_table(self) -> dict[int, float]:
         """Resolution → Adam's step, from that resolution on; holds 4."""
         return {
@@ -136,17 +216,27 @@ class TrainSettings(Settings):
             **by_resolution(self.learning_rate_from, option="--learning-rate-from"),
         }
 
+    @property
+    def metric_names(self) -> tuple[str, ...]:
+        """The metrics of `metrics`, in their order."""
+        return tuple(filter(None, (name.strip() for name in self.metrics.split(","))))
+
     def architecture(self, resolution: int, *, labels: int = 0) -> Architecture:
         """Return the shape of the networks for images of this side."""
-        shared = {field.name for field in dataclasses.fields(Architecture)} & set(self.as_dict())
+        shared = {field.name for field in dataclasses.fields(Architecture)} & set(self.as_dict()) - {"labels"}
         return Architecture(resolution, labels=labels, **{name: getattr(self, name) for name in shared})
 
     def check_resolution(self, resolution: int) -> None:
-        """Raise UsageError if the networks are too narrow to begin a run at this resolution.
+        """Raise UsageError if a run for images of this side cannot grow to it, or its networks are too narrow.
 
         Raises:
-            UsageError: the top level has fewer than LEAST_WIDTH feature maps.
+            UsageError: growth starts above it, or the top level has fewer than LEAST_WIDTH feature maps.
         """
+        if self.growing and self.start_resolution > resolution:
+            raise UsageError(
+                f"--start-resolution is {self.start_resolution}; the images are {resolution}².",
+                hint=f"Start at {resolution} or lower.",
+            )
         width = self.architecture(resolution).width(resolution)
         if width < LEAST_WIDTH:
             base = math.ceil(LEAST_WIDTH * 2.0 ** ((resolution.bit_length() - 2) * self.fmap_decay))
@@ -154,8 +244,21 @@ class TrainSettings(Settings):
             raise UsageError(
                 f"At {resolution}² the networks would have a width of {width}; expected {LEAST_WIDTH} or more "
                 "feature maps.",
-                hint=f"Pass --preset paper, or {wider} or more.",
+                hint=f"Pass --preset v2-1gpu, or {wider} or more.",
             )
+
+
+def _lengths(text: str, *, option: str) -> dict[int, float]:
+    table = by_resolution(text, option=option)
+    if any(value < 0 for value in table.values()):
+        raise UsageError(f"{option} is {text!r}; every length must be 0 or more.")
+    return table
+
+
+def shape_settings(shape: Architecture) -> dict[str, Any]:
+    """Return the settings that give networks of this shape; the resolution comes from the images."""
+    names = {field.name for field in dataclasses.fields(TrainSettings)} & set(vars(shape))
+    return {name: getattr(shape, name) for name in sorted(names)} | {"labels": shape.labels > 0}
 
 
 def by_resolution(text: str, *, option: str) -> dict[int, float]:
@@ -196,11 +299,21 @@ def settings_from(preset: str, chosen: dict[str, Any]) -> TrainSettings:
     Raises:
         UsageError: there is no such preset, or a value is out of range.
     """
+    return TrainSettings(**{**preset_values(preset), **chosen})
+
+
+def preset_values(name: str) -> dict[str, Any]:
+    """Return what a preset sets; its own values replace those of the preset that it is `like`.
+
+    Raises:
+        UsageError: there is no such preset.
+    """
     presets = _presets()
-    if preset not in presets:
-        raise UsageError(f"There is no preset {preset!r}; expected one of {', '.join(presets)}.")
-    differing = {name: value for name, value in presets[preset].items() if name != "description"}
-    return TrainSettings(**{**differing, **chosen})
+    if name not in presets:
+        raise UsageError(f"There is no preset {name!r}; expected one of {', '.join(presets)}.")
+    own = {key: value for key, value in presets[name].items() if key not in ("description", "like")}
+    like = presets[name].get("like")
+    return {**preset_values(like), **own} if like else own
 
 
 def _presets() -> dict[str, dict[str, Any]]:

@@ -6,8 +6,19 @@ import torch
 from torch import Tensor, nn
 
 from pgtools.progan.config import Architecture
-from pgtools.progan.layers import Conv, Dense, DownConv, activate, downsample, initialise, minibatch_stddev
-from pgtools.progan.schedule import live_levels
+from pgtools.progan.layers import (
+    Conv,
+    Dense,
+    DownConv,
+    activate,
+    downsample,
+    in_float32,
+    initialise,
+    minibatch_stddev,
+    mix,
+)
+from pgtools.progan.normalisation import LayerNorm, MinibatchDiscrimination, Noise, noisy
+from pgtools.progan.schedule import Live, live_levels
 
 
 class Discriminator(nn.Module):
@@ -21,30 +32,51 @@ class Discriminator(nn.Module):
     def __init__(self, shape: Architecture, seed: int = 0) -> None:
         super().__init__()
         self.shape = shape
+        width, top, equalized = shape.width(4), shape.fmap(0), shape.equalized
         self.from_rgb = nn.ModuleDict(
-            {str(level): Conv(shape.channels, shape.width(level), kernel=1) for level in shape.levels}
+            {
+                str(level): Conv(shape.channels, shape.width(level), kernel=1, equalized=equalized)
+                for level in shape.levels
+            }
         )
         self.blocks = nn.ModuleDict({str(level): DownBlock(shape, level) for level in shape.levels[1:]})
-        self.conv = Conv(shape.width(4) + 1, shape.width(4))
-        self.dense0 = Dense(16 * shape.width(4), shape.fmap(0))
-        self.dense1 = Dense(shape.fmap(0), 1 + shape.labels, gain=1)
+        inputs = width + (1 if shape.stddev_group else 0)
+        self.conv = Conv(inputs, width, equalized=equalized, norm=norm_of(shape, width))
+        self.dense0 = Dense(16 * width, top, equalized=equalized, norm=norm_of(shape, top))
+        kernels = shape.discrimination_kernels
+        self.discrimination = MinibatchDiscrimination(top, kernels, equalized=equalized) if kernels else None
+        self.dense1 = Dense(top + kernels, 1 + shape.labels, gain=1, equalized=equalized)
         initialise(self, seed, "discriminator")
 
-    def forward(self, images: Tensor, lod: float = 0.0) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, images: Tensor, lod: float | Live = 0.0, *, noise: Noise | None = None, minibatches: int = 1
+    ) -> tuple[Tensor, Tensor]:
         """Return scores (N,), higher for images that look real, and class logits (N, labels).
 
         Args:
             images: (N, channels, L, L), about [-1, 1], where L is the upper live level of `lod`.
-            lod: level of detail; its fraction is the weight of the image seen at the lower level.
+            lod: level of detail; its fraction is the weight of the image seen at the lower level. Or the live levels
+                themselves.
+            noise: for the activations before every convolution but those from colours; the first dense layer counts
+                as one, of 4×4. None for no noise.
+            minibatches: how many of equal size lie one after the other in `images`; none sees another.
+
+        Convention: the minibatch standard deviation compares the images of a group, minibatch discrimination all
+        images of a minibatch.
         """
-        upper, lower, weight = live_levels(self.shape.resolution, lod)
-        x = activate(self.from_rgb[str(upper)](images))
-        for level in [level for level in reversed(self.shape.levels[1:]) if level <= upper]:
-            x = self.blocks[str(level)](x)  # (N, C, level, level) -> (N, C', level/2, level/2)
-            if weight and level == upper:
-                x = torch.lerp(x, activate(self.from_rgb[str(lower)](downsample(images))), weight)
-        x = activate(self.conv(minibatch_stddev(x, self.shape.stddev_group)))  # (N, C, 4, 4)
-        x = self.dense1(activate(self.dense0(x.flatten(1))))
+        live = lod if isinstance(lod, Live) else live_levels(self.shape.resolution, lod)
+        x = activate(self.from_rgb[str(live.upper)](images))
+        for level in [level for level in reversed(self.shape.levels[1:]) if level <= live.upper]:
+            x = self.blocks[str(level)](x, noise)  # (N, C, level, level) -> (N, C', level/2, level/2)
+            if live.fading and level == live.upper:
+                x = mix(x, activate(self.from_rgb[str(live.lower)](downsample(images))), live.weight)
+        if self.shape.stddev_group:
+            x = minibatch_stddev(x, self.shape.stddev_group, minibatches=minibatches)  # (N, C + 1, 4, 4)
+        x = activate(self.conv(noisy(x, noise)))  # (N, C, 4, 4)
+        x = activate(self.dense0(noisy(x, noise).flatten(1)))
+        if self.discrimination is not None:
+            x = torch.cat([self.discrimination(each) for each in x.chunk(minibatches)])
+        x = in_float32(self.dense1, x)
         return x[:, 0], x[:, 1:]
 
 
@@ -53,10 +85,19 @@ class DownBlock(nn.Module):
 
     def __init__(self, shape: Architecture, level: int) -> None:
         super().__init__()
-        self.conv0 = Conv(shape.width(level), shape.width(level))
-        self.conv1 = DownConv(shape.width(level), shape.width(level // 2), fused=shape.fused_scale)
+        width, smaller, equalized = shape.width(level), shape.width(level // 2), shape.equalized
+        self.conv0 = Conv(width, width, equalized=equalized, norm=norm_of(shape, width))
+        self.conv1 = DownConv(
+            width, smaller, fused=shape.fused_scale, equalized=equalized, norm=norm_of(shape, smaller)
+        )
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, noise: Noise | None = None) -> Tensor:
         """Return the features of the next level."""
-        down: Tensor = self.conv1(activate(self.conv0(x)))
+        x = activate(self.conv0(noisy(x, noise)))
+        down: Tensor = self.conv1(noisy(x, noise))
         return down
+
+
+def norm_of(shape: Architecture, channels: int) -> LayerNorm | None:
+    """Return the layer norm that a layer ends with, None where the shape has none."""
+    return LayerNorm(channels) if shape.layer_norm else None

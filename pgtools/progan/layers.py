@@ -7,7 +7,10 @@ appendix A.
 
 from __future__ import annotations
 
+import contextlib
 import math
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -19,16 +22,76 @@ from pgtools.runtime.seeds import integer_seed
 GAIN = math.sqrt(2.0)
 SLOPE = 0.2
 EPSILON = 1e-8
+_HALF = (torch.bfloat16, torch.float16)
 
 
-def activate(x: Tensor) -> Tensor:
-    """Return the leaky ReLU of slope 0.2."""
-    return F.leaky_relu(x, SLOPE)
+def activate(x: Tensor, slope: float = SLOPE) -> Tensor:
+    """Return the leaky ReLU; of slope 0 it is the plain one."""
+    return F.leaky_relu(x, slope)
 
 
 def pixel_norm(x: Tensor) -> Tensor:
-    """Return x / sqrt(mean(x²) + 1e-8), the mean over dimension 1: a pixel's channels, a latent's numbers."""
-    return x * torch.rsqrt(x.square().mean(dim=1, keepdim=True) + EPSILON)
+    """Return x / sqrt(mean(x²) + 1e-8), the mean over dimension 1: a pixel's channels, a latent's numbers.
+
+    Computed in float32 at least, returned in the dtype of x. It can be differentiated once: nothing asks more of a
+    generator, and that way its backward is four kernels in place of nine.
+    """
+    if torch.is_grad_enabled() and x.requires_grad:
+        normed: Tensor = _PixelNorm.apply(x)
+        return normed
+    return (x * _inverse_norm(x)).to(x.dtype)
+
+
+class _PixelNorm(torch.autograd.Function):
+    """With y = x·r and r = (mean(x²) + ε)^(−½): ∂L/∂x = r·(g − y·mean(g·y)), g the gradient at y."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        inverse = _inverse_norm(x)
+        normed = (x * inverse).to(x.dtype)
+        ctx.save_for_backward(normed, inverse)
+        return normed
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        normed, inverse = ctx.saved_tensors
+        arriving, unit = wide(gradient), wide(normed)
+        share = (arriving * unit).mean(dim=1, keepdim=True)
+        found: Tensor = (torch.addcmul(arriving, unit, share, value=-1) * inverse).to(gradient.dtype)
+        return found
+
+
+def _inverse_norm(x: Tensor) -> Tensor:
+    """Return 1 / sqrt(mean(x²) + 1e-8) over dimension 1, which stays, in float32 at least."""
+    return torch.rsqrt(wide(x).square().mean(dim=1, keepdim=True) + EPSILON)
+
+
+def wide(x: Tensor) -> Tensor:
+    """Return x as float32 if it has 16 bits, else x itself."""
+    return x.float() if x.dtype in _HALF else x
+
+
+def in_float32(layer: nn.Module, x: Tensor) -> Tensor:
+    """Return what a layer makes of x in float32, whatever `torch.autocast` says: for colours and scores."""
+    off = torch.autocast(x.device.type, enabled=False)
+    # Not entered in vain: exporters would record it.
+    with off if torch.is_autocast_enabled(x.device.type) else contextlib.nullcontext():
+        found: Tensor = layer(wide(x))
+    return found
+
+
+def mix(upper: Tensor, lower: Tensor, weight: float | Tensor) -> Tensor:
+    """Return (1 − weight)·upper + weight·lower, computed in float32 at least, in the dtype of `upper`.
+
+    Args:
+        upper: any shape.
+        lower: the same shape.
+        weight: in [0, 1], a number or a 0-dimensional tensor.
+    """
+    first, second = wide(upper), wide(lower)
+    share = weight.to(first.dtype) if isinstance(weight, Tensor) else weight
+    return torch.lerp(first, second, share).to(upper.dtype)
 
 
 def upsample(x: Tensor) -> Tensor:
@@ -47,12 +110,7 @@ def enlarge(images: Tensor, resolution: int) -> Tensor:
     return images.repeat_interleave(factor, dim=2).repeat_interleave(factor, dim=3)
 
 
-def fade(images: Tensor, weight: float) -> Tensor:
-    """Return (1 − weight)·images + weight·(their 2×2 means, repeated): the reals while a level fades in."""
-    return torch.lerp(images, upsample(downsample(images)), weight) if weight else images
-
-
-def minibatch_stddev(x: Tensor, group: int) -> Tensor:
+def minibatch_stddev(x: Tensor, group: int, *, minibatches: int = 1) -> Tensor:
     """Return x with one more channel: how much the images of a group differ.
 
     1. Image n of N belongs to group n mod (N/G); a minibatch smaller than `group` is one group.
@@ -60,17 +118,26 @@ def minibatch_stddev(x: Tensor, group: int) -> Tensor:
     3. The mean over channels and pixels, one number a group.                   (N/G,)
     4. Repeated as one constant channel for every image of the group.           (N, C + 1, H, W)
 
+    The deviation is computed in float32 at least; what is returned has the dtype of x.
+
+    Args:
+        x: features (N, C, H, W).
+        group: G, the most images that are compared.
+        minibatches: how many minibatches of equal size lie one after the other in x; their groups stay apart.
+
     Raises:
-        InputError: the minibatch is no multiple of the group.
+        InputError: a minibatch is no multiple of the group.
     """
     count, _, height, width = x.shape
-    group = min(group, count)
-    if count % group:
-        raise InputError(f"A minibatch of {count} does not divide into groups of {group}.")
-    grouped = x.reshape(group, count // group, *x.shape[1:])
-    deviation = (grouped.var(dim=0, unbiased=False) + EPSILON).sqrt().mean(dim=(1, 2, 3))
-    channel = deviation.repeat(group)[:, None, None, None].expand(-1, 1, height, width)
-    return torch.cat([x, channel], dim=1)
+    size = count // minibatches
+    group = min(group, size)
+    if size % group or size * minibatches != count:
+        raise InputError(f"A minibatch of {size} does not divide into groups of {group}.")
+    grouped = wide(x).reshape(minibatches, group, size // group, *x.shape[1:])
+    centred = grouped - grouped.mean(dim=1, keepdim=True)  # Tensor.var takes twice as long on a CPU
+    deviation = (centred.square().mean(dim=1) + EPSILON).sqrt().mean(dim=(2, 3, 4))  # (minibatches, N/G)
+    channel = deviation.repeat(1, group).reshape(count, 1, 1, 1).expand(-1, 1, height, width)
+    return torch.cat([x, channel.to(x.dtype)], dim=1)
 
 
 class Equalized(nn.Module):
@@ -79,51 +146,103 @@ class Equalized(nn.Module):
     Args:
         shape: of the weight, outputs first, then what one output sums over: their product is fan_in.
         gain: √2 keeps the variance through a leaky ReLU; 1 for linear outputs.
-        biases: how many, if not one an output.
+        equalized: else the weight is drawn with deviation gain/√fan_in and used as it is (He et al. 2015).
+        biases: how many, if not one an output; 0 for none.
+        norm: what the layer ends with, in place of a bias; None for nothing.
+
+    Attributes:
+        scale: what the weight is multiplied by where it is used.
+        spread: the deviation it is drawn with.
     """
 
-    def __init__(self, *shape: int, gain: float = GAIN, biases: int | None = None) -> None:
+    def __init__(
+        self,
+        *shape: int,
+        gain: float = GAIN,
+        equalized: bool = True,
+        biases: int | None = None,
+        norm: nn.Module | None = None,
+    ) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.zeros(shape))
-        self.bias = nn.Parameter(torch.zeros(shape[0] if biases is None else biases))
-        self.scale = gain / math.sqrt(math.prod(shape[1:]))
+        count = 0 if norm else shape[0] if biases is None else biases
+        self.bias = nn.Parameter(torch.zeros(count)) if count else None
+        self.norm = norm
+        deviation = gain / math.sqrt(math.prod(shape[1:]))
+        self.scale, self.spread = (deviation, 1.0) if equalized else (1.0, deviation)
+        self._kept: dict[bool, Tensor] | None = None
 
     def scaled(self) -> Tensor:
-        """Return the weight as the layer uses it."""
+        """Return the weight times its scale."""
         return self.weight * self.scale
+
+    def kernel(self) -> Tensor:
+        """Return what the layer multiplies by, made anew or, inside `kernels_once`, made before."""
+        if self._kept is None:
+            return self.formed()
+        with_gradient = torch.is_grad_enabled() and self.weight.requires_grad
+        if with_gradient not in self._kept:
+            self._kept[with_gradient] = _laid_out(self.formed())
+        return self._kept[with_gradient]
+
+    def formed(self) -> Tensor:
+        """Return the scaled weight in the shape the layer multiplies by."""
+        return self.scaled()
+
+    def normed(self, x: Tensor) -> Tensor:
+        """Return what the layer ends with."""
+        return x if self.norm is None else self.norm(x)
 
 
 class Dense(Equalized):
     """(N, in) -> (N, out)."""
 
-    def __init__(self, inputs: int, outputs: int, *, gain: float = GAIN) -> None:
-        super().__init__(outputs, inputs, gain=gain)
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        *,
+        gain: float = GAIN,
+        equalized: bool = True,
+        norm: nn.Module | None = None,
+    ) -> None:
+        super().__init__(outputs, inputs, gain=gain, equalized=equalized, norm=norm)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return W·x + b."""
-        return F.linear(x, self.scaled(), self.bias)
+        return self.normed(F.linear(x, self.kernel(), self.bias))
 
 
 class DenseTo4x4(Equalized):
     """The generator's first layer: (N, in) -> (N, C, 4, 4), one bias a channel, gain √2/4."""
 
-    def __init__(self, inputs: int, channels: int) -> None:
-        super().__init__(16 * channels, inputs, gain=GAIN / 4, biases=channels)
+    def __init__(self, inputs: int, channels: int, *, equalized: bool = True, norm: nn.Module | None = None) -> None:
+        super().__init__(16 * channels, inputs, gain=GAIN / 4, equalized=equalized, biases=channels, norm=norm)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return W·x reshaped in the order C, H, W, plus the bias."""
-        return F.linear(x, self.scaled()).reshape(len(x), -1, 4, 4) + self.bias[:, None, None]
+        features = F.linear(x, self.kernel()).reshape(x.shape[0], -1, 4, 4)
+        return self.normed(features if self.bias is None else features + self.bias[:, None, None])
 
 
 class Conv(Equalized):
     """3×3 (or 1×1) convolution that keeps the size: (N, in, H, W) -> (N, out, H, W)."""
 
-    def __init__(self, inputs: int, outputs: int, *, kernel: int = 3, gain: float = GAIN) -> None:
-        super().__init__(outputs, inputs, kernel, kernel, gain=gain)
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        *,
+        kernel: int = 3,
+        gain: float = GAIN,
+        equalized: bool = True,
+        norm: nn.Module | None = None,
+    ) -> None:
+        super().__init__(outputs, inputs, kernel, kernel, gain=gain, equalized=equalized, norm=norm)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the convolution, zeros beyond the border."""
-        return F.conv2d(x, self.scaled(), self.bias, padding=self.weight.shape[-1] // 2)
+        return self.normed(F.conv2d(x, self.kernel(), self.bias, padding=self.weight.shape[-1] // 2))
 
 
 class UpConv(Conv):
@@ -133,17 +252,22 @@ class UpConv(Conv):
     kernel summed over its four shifts. The numbers are the same; 4 products a pixel in place of 9.
     """
 
-    def __init__(self, inputs: int, outputs: int, *, fused: bool) -> None:
-        super().__init__(inputs, outputs)
+    def __init__(
+        self, inputs: int, outputs: int, *, fused: bool, equalized: bool = True, norm: nn.Module | None = None
+    ) -> None:
+        super().__init__(inputs, outputs, equalized=equalized, norm=norm)
         self.fused = fused
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the convolution of the upsampled x."""
         if not self.fused:
             return super().forward(upsample(x))
+        return self.normed(F.conv_transpose2d(x, self.kernel(), self.bias, stride=2, padding=1))
+
+    def formed(self) -> Tensor:
+        """Return the scaled weight, or fused, the kernel of the transposed convolution (in, out, 4, 4)."""
         # Convolution correlates, its transpose spreads: the kernel turns by 180°, inputs come first.
-        kernel = four_shifts(self.scaled().flip(2, 3).transpose(0, 1))
-        return F.conv_transpose2d(x, kernel, self.bias, stride=2, padding=1)
+        return four_shifts(self.scaled().flip(2, 3).transpose(0, 1)) if self.fused else self.scaled()
 
 
 class DownConv(Conv):
@@ -153,15 +277,21 @@ class DownConv(Conv):
     pools before bias and activation, as the authors' released trainer has it: other numbers.
     """
 
-    def __init__(self, inputs: int, outputs: int, *, fused: bool) -> None:
-        super().__init__(inputs, outputs)
+    def __init__(
+        self, inputs: int, outputs: int, *, fused: bool, equalized: bool = True, norm: nn.Module | None = None
+    ) -> None:
+        super().__init__(inputs, outputs, equalized=equalized, norm=norm)
         self.fused = fused
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the activated half-size features."""
         if not self.fused:
             return downsample(activate(super().forward(x)))
-        return activate(F.conv2d(x, four_shifts(self.scaled()) / 4, self.bias, stride=2, padding=1))
+        return activate(self.normed(F.conv2d(x, self.kernel(), self.bias, stride=2, padding=1)))
+
+    def formed(self) -> Tensor:
+        """Return the scaled weight, or fused, the kernel of the strided convolution (out, in, 4, 4)."""
+        return four_shifts(self.scaled()) / 4 if self.fused else self.scaled()
 
 
 def four_shifts(kernel: Tensor) -> Tensor:
@@ -170,15 +300,54 @@ def four_shifts(kernel: Tensor) -> Tensor:
     return padded[..., 1:, 1:] + padded[..., :-1, 1:] + padded[..., 1:, :-1] + padded[..., :-1, :-1]
 
 
+def equalized_layers(network: nn.Module) -> tuple[Equalized, ...]:
+    """Return the layers of a network that have a kernel."""
+    return tuple(layer for layer in network.modules() if isinstance(layer, Equalized))
+
+
+@contextlib.contextmanager
+def kernels_once(*groups: Sequence[Equalized]) -> Iterator[None]:
+    """Let every layer form its kernel once for all passes inside, as long as no weight changes.
+
+    A discriminator's step passes it two or three times; the kernel's own backward then runs once too. Kernels are laid
+    out as the convolutions like them best. Gradients reach the weights also when backward runs outside.
+
+    Args:
+        groups: the layers of each network, from `equalized_layers`.
+    """
+    layers = [layer for group in groups for layer in group]
+    for layer in layers:
+        layer._kept = {}
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer._kept = None
+
+
+def _laid_out(kernel: Tensor) -> Tensor:
+    """Return a convolution's kernel with channels last, by which everything after it has them last too.
+
+    Not on a GPU in float32, whose convolutions are quicker with channels first.
+    """
+    if kernel.ndim != 4 or (kernel.is_cuda and not torch.is_autocast_enabled("cuda")):
+        return kernel
+    return kernel.contiguous(memory_format=torch.channels_last)
+
+
 @torch.no_grad()
 def initialise(network: nn.Module, seed: int, name: str) -> None:
-    """Fill weights with N(0, 1), each from a stream named by seed, network and parameter; biases with 0."""
-    for key, parameter in network.named_parameters():
-        if key.endswith("weight"):
-            generator = torch.Generator().manual_seed(integer_seed(seed, "weights", name, key))
-            parameter.copy_(torch.randn(parameter.shape, generator=generator))
-        else:
-            parameter.zero_()
+    """Draw the weights N(0, spread²), each from a stream named by seed, network and parameter; biases are 0.
+
+    Parameters of other layers than `Equalized` stay as they were made.
+    """
+    for key, layer in network.named_modules():
+        if isinstance(layer, Equalized):
+            stream = integer_seed(seed, "weights", name, f"{key}.weight" if key else "weight")
+            generator = torch.Generator().manual_seed(stream)
+            layer.weight.copy_(torch.randn(layer.weight.shape, generator=generator) * layer.spread)
+            if layer.bias is not None:
+                layer.bias.zero_()
 
 
 def parameter_count(network: nn.Module) -> int:

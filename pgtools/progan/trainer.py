@@ -6,6 +6,7 @@ mid-fade or by SIGKILL, goes on from its last checkpoint just as if it had not b
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import dataclasses
 import math
@@ -18,296 +19,331 @@ from typing import Any
 
 import torch
 
-from pgtools.errors import InputError, PgtoolsError
-from pgtools.imaging.grid import tile
-from pgtools.progan.checkpoint import Snapshot, read_checkpoint, read_snapshot, write_checkpoint, write_snapshot
-from pgtools.progan.config import TrainSettings
+from pgtools.errors import InputError, PgtoolsError, UsageError
+from pgtools.progan.config import Architecture, TrainSettings
 from pgtools.progan.discriminator import Discriminator
-from pgtools.progan.folder import RunFolder, check_same_data, describe
+from pgtools.progan.feed import Feed, FeedSettings
 from pgtools.progan.generator import Generator
 from pgtools.progan.layers import parameter_count
-from pgtools.progan.losses import WganGp
-from pgtools.progan.reals import Reals
-from pgtools.progan.sampling import GeneratorSource, grid_count
-from pgtools.progan.schedule import Stage, crossed, stage_at, total_images
-from pgtools.progan.step import (
-    FIGURES,
-    Draws,
-    Networks,
-    Optimizers,
-    discriminator_step,
-    generator_step,
-    prepare_reals,
-    update_average,
-)
-from pgtools.runtime.device import resolve_device
+from pgtools.progan.output import Output, Score, diverged
+from pgtools.progan.parallel import check_shares
+from pgtools.progan.precision import resolve_precision
+from pgtools.progan.run.begun import check_same_data, describe
+from pgtools.progan.run.checkpoint import Checkpoint, restore_adam
+from pgtools.progan.run.folder import RunFolder
+from pgtools.progan.run.progress import Progress
+from pgtools.progan.run.record import check_tensorboard
+from pgtools.progan.run.snapshot import TrainedNetworks
+from pgtools.progan.schedule import Stage, images_at, plan, stage_at, total_images
+from pgtools.progan.step import Networks, Stepper
+from pgtools.runtime.device import deterministic
+from pgtools.runtime.distributed import Processes
 from pgtools.runtime.files import folder_lock
 from pgtools.runtime.interrupt import interruptible
 from pgtools.runtime.progress import bar
-from pgtools.runtime.results import MetricResult
-from pgtools.runtime.seeds import stream
 from pgtools.stores.source import ImageSource
 
-Score = Callable[[ImageSource], MetricResult]
+PARTS = ("generator", "discriminator", "average")
+# Rolled back so often without reaching the next checkpoint, a run stops: other latents do not help it.
+MOST_ROLLBACKS = 3
 
 
-@dataclass
-class Progress:
-    """Where a run stands, beside its networks.
+@dataclass(frozen=True)
+class Place:
+    """Where a run computes: the device of this process, and the processes that share every minibatch."""
+
+    device: torch.device
+    processes: Processes = dataclasses.field(default_factory=Processes.alone)
+
+
+@dataclass(frozen=True)
+class Begin:
+    """What a sitting begins with, if not with fresh networks in a new folder.
 
     Attributes:
-        images: real images shown.
-        seconds: time spent training, without reading data, drawing grids, scoring and pauses.
-        live: levels that took part in the last update; Adam begins anew when they change.
-        sums: sums of the figures since the last log line, in the order of FIGURES.
-        steps: steps since then.
-        since_images, since_seconds: where the last log line stood.
+        resume: go on from the run's last checkpoint.
+        networks: those a new run begins with, at the first moment of the schedule with their level of detail.
+        origin: what config.json says of these networks: file and SHA-256.
     """
 
-    images: int = 0
-    seconds: float = 0.0
-    live: tuple[int, ...] = ()
-    sums: tuple[float, ...] = (0.0,) * len(FIGURES)
-    steps: int = 0
-    since_images: int = 0
-    since_seconds: float = 0.0
+    resume: bool = False
+    networks: TrainedNetworks | None = None
+    origin: dict[str, Any] | None = None
+
+
+NEW, RESUMED = Begin(), Begin(resume=True)
 
 
 def train(
-    source: ImageSource, run: Path, settings: TrainSettings, *, resume: bool = False, score: Score | None = None
+    source: ImageSource,
+    run: Path,
+    settings: TrainSettings,
+    *,
+    place: Place,
+    begin: Begin = NEW,
+    score: Score | None = None,
 ) -> Progress:
     """Train on a source until all images were shown, and return where the run stands then.
 
+    Every process of `place` calls it alike; the first writes the folder, which all must see.
+
     Args:
         source: the real images.
-        run: the run folder; new, or with `resume` one that an earlier call wrote.
+        run: the run folder; new, or when resuming one that an earlier call wrote.
         settings: when resuming, those of `resumed_settings`.
-        resume: go on from the run's last checkpoint.
-        score: measures a generator's images at every snapshot.
+        place: the device and the processes.
+        begin: whether to resume, or which networks to begin with.
+        score: measures a generator's images.
 
     Raises:
         OutputError: the run folder exists already, or another process holds it.
-        InputError: the data are not those that the run began with, or its checkpoint is damaged or lost.
+        InputError: the data are not those that the run began with, or its checkpoint is damaged or lost, or the
+            networks to begin with have another shape.
         PgtoolsError: the loss is no longer finite, or the run was interrupted; the last checkpoint is kept.
-        UsageError: a new run's networks would be too narrow for images of this size.
+        UsageError: a new run's networks would be too narrow for images of this size, or its minibatches cannot be
+            shared by the processes.
     """
-    folder, device = RunFolder(run), resolve_device(settings.device)
+    folder, processes = RunFolder(run, keep=settings.keep_checkpoints), place.processes
+    precision = resolve_precision(settings.precision, place.device)
+    settings = dataclasses.replace(
+        settings,
+        total_kimg=total_images(source.resolution, settings) / 1000,
+        precision="bfloat16" if precision == torch.bfloat16 else "float32",
+    )
+    with contextlib.ExitStack() as held:
+
+        def opened() -> dict[str, Any]:
+            data = _checked(source, folder, settings, processes.count, resume=begin.resume)
+            held.enter_context(folder_lock(run))
+            if not begin.resume:
+                folder.check_new()  # describing the data took time
+            return data
+
+        data = processes.agreed(opened)
+        if settings.deterministic:
+            held.enter_context(deterministic())
+        trainer = Trainer(source, folder, settings, place)
+        if begin.networks is not None:
+            trainer.start_from(begin.networks)
+        origin = begin.origin
+        if begin.resume:
+            origin = folder.read_config().get("began_from")
+        if begin.resume and (latest := folder.read_latest()) is not None:
+            trainer.restore(latest)
+        if processes.rank == 0:
+            folder.write_config(settings, data, trainer.parameters, began_from=origin)
+        trainer.run(score)
+    return trainer.progress
+
+
+def _checked(
+    source: ImageSource, folder: RunFolder, settings: TrainSettings, processes: int, *, resume: bool
+) -> dict[str, Any]:
+    """Return what config.json says of the data, once it is sure that the run can begin or go on with them."""
+    if settings.tensorboard:
+        check_tensorboard()
+    shape = shape_of(source, settings)
+    check_shares(shape, settings.minibatch_table, processes=processes, micro_batch=settings.micro_batch)
     if resume:
         folder.check_not_lost()
     else:
         folder.check_new()
         settings.check_resolution(source.resolution)
-    total = total_images(source.resolution, settings)
-    settings = dataclasses.replace(settings, total_kimg=total / 1000)
     data = describe(source)
     if resume:
         check_same_data(folder.read_config()["data"], data)
-    with folder_lock(run):
-        if not resume:
-            folder.check_new()  # describing the data took time
-        trainer = Trainer(source, folder, settings, device, score)
-        if resume and folder.checkpoint.exists():
-            trainer.restore(read_checkpoint(folder.checkpoint))
-        folder.write_config(settings, data, trainer.parameters)
-        trainer.run(total)
-    return trainer.progress
+    return data
 
 
 class Trainer:
     """A run in memory: networks, optimizers, progress. `restore` takes up a checkpoint, `run` trains."""
 
-    def __init__(
-        self,
-        source: ImageSource,
-        folder: RunFolder,
-        settings: TrainSettings,
-        device: torch.device,
-        score: Score | None,
-    ) -> None:
-        self.settings, self.folder, self.device, self.score = settings, folder, device, score
-        self.source, self.resolution = source, source.resolution
-        self.reals = Reals(source, settings.seed)
-        shape = settings.architecture(source.resolution)
-        generator = Generator(shape, settings.seed).to(device)
+    def __init__(self, source: ImageSource, folder: RunFolder, settings: TrainSettings, place: Place) -> None:
+        self.source, self.folder, self.settings, self.place = source, folder, settings, place
+        shape = shape_of(source, settings)
+        generator = Generator(shape, settings.seed).to(place.device)
         average = copy.deepcopy(generator).eval().requires_grad_(False)
-        self.networks = Networks(generator, Discriminator(shape, settings.seed).to(device), average)
-        self.loss = WganGp(settings.gp_weight, settings.gp_target, settings.drift_weight)
-        self.progress = Progress()
-        self.optimizers = self._new_optimizers()
-        self._saved = time.monotonic()
-        self.parameters = {
-            "generator": parameter_count(generator),
-            "discriminator": parameter_count(self.networks.discriminator),
-        }
+        networks = Networks(generator, Discriminator(shape, settings.seed).to(place.device), average)
+        self.stepper = Stepper(
+            networks,
+            settings,
+            place.device,
+            dtype=resolve_precision(settings.precision, place.device),
+            processes=place.processes,
+            classes=source.labels if shape.labels else None,
+        )
+        self.progress = Progress(processes=place.processes.count)
+        self.parameters = {name: parameter_count(getattr(networks, name)) for name in PARTS[:2]}
+        self._total = total_images(source.resolution, settings)
+        self._fruitless = 0  # rollbacks since the last checkpoint
 
     @property
     def stage(self) -> Stage:
         """Where the schedule stands now."""
-        return stage_at(self.progress.images, self.resolution, self.settings)
+        return stage_at(self.progress.images, self.source.resolution, self.settings)
 
-    def run(self, total: int) -> None:
-        """Train until `total` images were shown, writing logs, grids, snapshots and checkpoints on the way."""
-        if self.progress.images == 0:
-            self._write_reals()
-            self._save()
-        self._score_newest()
-        with interruptible() as stopped, bar("Training, images", total, done=self.progress.images) as advance:
-            while self.progress.images < total:
-                before = self.progress.images
-                self._update()
-                advance(self.progress.images - before)
-                self._write_due(before, last=self.progress.images >= total)
-                if stopped() and self.progress.images < total:
-                    self._save()
-                    raise PgtoolsError(
-                        f"Stopped after {self.progress.images / 1000:.1f} of {total / 1000:.1f} kimg.",
-                        hint="The checkpoint is written: the same command with --resume goes on from here.",
-                    )
+    def start_from(self, networks: TrainedNetworks) -> None:
+        """Take up somebody's networks, where the schedule first has their level of detail; Adam begins anew.
 
-    def restore(self, state: dict[str, Any]) -> None:
-        """Take up a checkpoint, and drop what the logs say of later moments.
+        Raises:
+            InputError: they are of another shape.
+        UsageError: the run would end before it begins.
+        """
+        mine, theirs = self.stepper.networks.generator.shape, networks.generator.shape
+        if mine != theirs:
+            field = next(field.name for field in dataclasses.fields(mine) if _differ(mine, theirs, field.name))
+            raise InputError(
+                f"The networks to begin with have {field} {getattr(theirs, field)}; this run has "
+                f"{getattr(mine, field)}."
+            )
+        for name in PARTS:
+            getattr(self.stepper.networks, name).load_state_dict(getattr(networks, name).state_dict())
+        images = images_at(networks.lod, self.source.resolution, self.settings)
+        if images >= self._total:
+            raise UsageError(
+                f"These networks have grown as far as a run of {images / 1000:g} kimg; --total-kimg is "
+                f"{self._total / 1000:g}.",
+                hint="Name a larger --total-kimg, or leave it out.",
+            )
+        self.progress = Progress(images=images, since_images=images, processes=self.progress.processes)
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Take up a checkpoint, and drop what the folder says of later moments.
 
         Raises:
             InputError: the checkpoint is of other networks.
         """
+        networks, stepper = self.stepper.networks, self.stepper
         try:
-            for name in ("generator", "discriminator", "average"):
-                getattr(self.networks, name).load_state_dict(state["networks"][name])
-            for name in ("generator", "discriminator"):
-                getattr(self.optimizers, name).load_state_dict(state["optimizers"][name])
-            self.progress = Progress(**state["progress"])
+            for name in PARTS:
+                getattr(networks, name).load_state_dict(checkpoint.part(name))
+            restore_adam(stepper.generator_adam, networks.generator, checkpoint.part("adam/generator"))
+            restore_adam(stepper.discriminator_adam, networks.discriminator, checkpoint.part("adam/discriminator"))
+            progress = Progress(**checkpoint.progress)
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             reason = str(error).splitlines()[0]
-            raise InputError(f"{self.folder.checkpoint} does not fit this run ({reason}).") from None
-        self.progress.live, self.progress.sums = tuple(self.progress.live), tuple(self.progress.sums)
-        self.folder.rewind(self.progress.images)
+            raise InputError(f"{self.folder.latest()} does not fit this run ({reason}).") from None
+        stepper.resume(progress.live, progress.fooled)
+        count = self.place.processes.count
+        if self.place.processes.rank == 0:
+            self.folder.rewind(progress.images)
+            if count != progress.processes:
+                told = f"This run was trained by {progress.processes} processes and goes on with {count}"
+                print(
+                    f"{told}: sums round otherwise, so it is not bit for bit the run it would have been.",
+                    file=sys.stderr,
+                )
+        self.progress = dataclasses.replace(progress, processes=count)
 
-    def _update(self) -> None:
-        """Some steps at one point of the schedule; what they measured is added to the sums."""
-        stage, progress = self.stage, self.progress
-        self.reals.prepare(stage.resolution)
-        began = time.perf_counter()
-        if stage.live != progress.live:
-            self.optimizers, progress.live = self._new_optimizers(), stage.live
-        for optimizer in (self.optimizers.generator, self.optimizers.discriminator):
-            optimizer.param_groups[0]["lr"] = stage.learning_rate
-        figures = torch.stack([self._step(stage) for _ in range(self.settings.minibatch_repeats)]).sum(dim=0)
-        found = figures.double().tolist()
-        if not all(map(math.isfinite, found)):
-            raise self._diverged()
+    def run(self, score: Score | None) -> None:
+        """Train until all images were shown, writing logs, grids, snapshots and checkpoints on the way."""
+        first = self.place.processes.rank == 0
+        with contextlib.ExitStack() as held:
+            output = None
+            if first:
+                output = held.enter_context(Output(self.folder, self.settings, self.source, self.stepper, score))
+                output.begin(self.progress, self.stage)
+            stopped = held.enter_context(interruptible())
+            shown = bar("Training, images", self._total, done=self.progress.images, shown=first)
+            advance = held.enter_context(shown)
+            while not self._train_on(output, stopped, advance):
+                before = self.progress.images
+                self._roll_back()
+                advance(self.progress.images - before)
+
+    def _train_on(self, output: Output | None, stopped: Callable[[], bool], advance: Callable[[int], None]) -> bool:
+        """Train to the end and return True, or to figures that are not finite and return False."""
+        with self._feed() as feed:
+            while (before := self.progress.images) < self._total:
+                if not self._update(feed):
+                    return False
+                done = self.progress.images >= self._total
+                advance(self.progress.images - before)
+                if output is not None and output.write_due(before, self.progress, self.stage, last=done):
+                    self._fruitless = 0
+                if not done and self._any(stopped()):
+                    if output is not None:
+                        output.save(self.progress, self.stage)
+                    raise PgtoolsError(
+                        f"Stopped after {self.progress.images / 1000:.1f} of {self._total / 1000:.1f} kimg.",
+                        hint="The checkpoint is written: the same command with --resume goes on from here.",
+                    )
+        return True
+
+    def _any(self, asked: bool) -> bool:
+        """Whether any process was asked to stop; the same in all of them."""
+        return bool(self.place.processes.mean(torch.tensor([float(asked)])) > 0)
+
+    def _update(self, feed: Feed) -> bool:
+        """Take some steps at one point of the schedule, and add what they measured to the sums.
+
+        Returns:
+            Whether all figures are finite; the same in every process.
+        """
+        stage, progress, settings = self.stage, self.progress, self.settings
+        began, waited = time.perf_counter(), feed.waited
+        self.stepper.begin(stage)
+        figures = []
+        for _ in range(settings.minibatch_repeats):
+            figures.append(self.stepper.step(feed, stage, progress.images, rollbacks=progress.rollbacks))
+            progress.images += stage.minibatch * settings.discriminator_steps
+        found = self.place.processes.mean(torch.stack(figures).sum(dim=0).double()).tolist()
         progress.sums = tuple(a + b for a, b in zip(progress.sums, found, strict=True))
-        progress.steps += self.settings.minibatch_repeats
+        progress.steps += settings.minibatch_repeats
+        progress.live = self.stepper.live
+        progress.fooled = float(self.stepper.fooled)
         progress.seconds += time.perf_counter() - began
+        progress.waited += feed.waited - waited
+        return all(map(math.isfinite, found))
 
-    def _step(self, stage: Stage) -> torch.Tensor:
-        """One generator step after the discriminator's; returns the figures, in the order of FIGURES."""
-        networks, size = self.networks, stage.minibatch
-        for _ in range(self.settings.discriminator_steps):
-            draws = Draws(self.settings.seed, self.progress.images, self.device)
-            pixels = torch.from_numpy(self.reals.batch(self.progress.images, size, stage.resolution))
-            mirrored = draws.mirrored(size) if self.settings.mirror else None
-            reals = prepare_reals(pixels.to(self.device), stage.lod % 1, mirrored)
-            judged = discriminator_step(
-                networks, self.optimizers.discriminator, reals, stage.lod, loss=self.loss, draws=draws
+    def _roll_back(self) -> None:
+        """Go back to the last checkpoint, to go on from there with other latents.
+
+        Raises:
+            PgtoolsError: the run is to stop instead, or has gone back too often since a checkpoint.
+        """
+        at, latest = f"{self.progress.images / 1000:.1f} kimg (lod {self.stage.lod:.2f})", self.folder.read_latest()
+        self._fruitless += 1
+        if self.settings.on_nan == "stop" or latest is None or self._fruitless > MOST_ROLLBACKS:
+            again = f", after {MOST_ROLLBACKS} rollbacks" if self._fruitless > MOST_ROLLBACKS else ""
+            raise diverged(f"{at}{again}", self.folder.latest())
+        rollbacks = self.progress.rollbacks + 1
+        self.restore(latest)
+        self.progress.rollbacks = rollbacks
+        if self.place.processes.rank == 0:
+            print(
+                f"The loss is not finite at {at}: rolled back to {self.progress.images / 1000:.1f} kimg, "
+                f"going on with other latents (rollback {rollbacks}).",
+                file=sys.stderr,
             )
-            self.progress.images += size
-        fooled = generator_step(networks, self.optimizers.generator, size, stage.lod, loss=self.loss, draws=draws)
-        update_average(networks, self.settings.ema)
-        return torch.cat([fooled[None], judged])
 
-    def _new_optimizers(self) -> Optimizers:
-        def adam(network: torch.nn.Module) -> torch.optim.Adam:
-            betas = (float(self.settings.beta1), float(self.settings.beta2))
-            return torch.optim.Adam(network.parameters(), self.settings.learning_rate, betas, eps=1e-8)
-
-        return Optimizers(adam(self.networks.generator), adam(self.networks.discriminator))
-
-    def _write_due(self, before: int, *, last: bool) -> None:
-        """Write what is due at this moment: log line, grid, snapshot, checkpoint, score."""
-        now, settings = self.progress.images, self.settings
-        if last or crossed(before, now, settings.log_kimg):
-            self._log()
-        if last or crossed(before, now, settings.grid_kimg):
-            count = grid_count(self.resolution)
-            self.folder.write_grid(f"fakes-{now:09d}", tile(self._images(self._snapshot(), count).read(range(count))))
-        if last or crossed(before, now, settings.snapshot_kimg):
-            self._save(snapshot=True)
-            self._score_newest()
-        elif settings.checkpoint_minutes and time.monotonic() - self._saved >= 60 * settings.checkpoint_minutes:
-            self._save()
-
-    def _log(self) -> None:
-        stage, progress = self.stage, self.progress
-        means = {name: total / progress.steps for name, total in zip(FIGURES, progress.sums, strict=True)}
-        rate = (progress.images - progress.since_images) / max(progress.seconds - progress.since_seconds, 1e-9)
-        line = {
-            "images": progress.images,
-            "kimg": progress.images / 1000,
-            "lod": stage.lod,
-            "resolution": stage.resolution,
-            "minibatch": stage.minibatch,
-            "learning_rate": stage.learning_rate,
-            **means,
-            "images_per_second": rate,
-            "seconds": progress.seconds,
-        }
-        self.folder.append(self.folder.log, line)
-        progress.sums, progress.steps = (0.0,) * len(FIGURES), 0
-        progress.since_images, progress.since_seconds = progress.images, progress.seconds
-
-    def _score_newest(self) -> None:
-        """Score the newest snapshot, unless it is: the last sitting may have ended before it was.
-
-        It is read from its file, as the checkpoint may be of a later moment. A score that fails costs no training.
-        """
-        snapshots = self.folder.snapshots()
-        if self.score is None or not snapshots or self.folder.is_scored(int(snapshots[-1].stem)):
-            return
-        try:
-            snapshot = read_snapshot(snapshots[-1])
-            result = self.score(self._images(snapshot, self.settings.score_images)).as_dict()
-            line = {"images": snapshot.images, "kimg": snapshot.images / 1000, "result": result}
-            self.folder.append(self.folder.scores, line)
-        except (PgtoolsError, RuntimeError) as error:  # CUDA out of memory is a RuntimeError
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            print(f"{snapshots[-1].name} has no score: {reason}", file=sys.stderr)
-
-    def _images(self, snapshot: Snapshot, count: int) -> GeneratorSource:
-        """A generator's images, those of `pgtools generate` with the same seed."""
-        name, seed = str(self.folder.path), self.settings.seed
-        return GeneratorSource(snapshot, name=name, count=count, seed=seed, device=self.device)
-
-    def _snapshot(self) -> Snapshot:
-        return Snapshot(self.networks.average, self.stage.lod, self.progress.images)
-
-    def _write_reals(self) -> None:
-        count = min(grid_count(self.resolution), len(self.source))
-        chosen = stream(self.settings.seed, "grid").permutation(len(self.source))[:count]
-        self.folder.write_grid("reals", tile(self.source.read(chosen.tolist())))
-
-    def _save(self, *, snapshot: bool = False) -> None:
-        """Write a checkpoint, after a snapshot if asked for; weights that are not finite never replace a good one.
-
-        The losses are those from before the last optimizer step, so they do not vouch for the weights.
-        """
-        networks, optimizers = self.networks, self.optimizers
-        parts = (networks.generator, networks.discriminator, networks.average)
-        if not all(bool(torch.isfinite(weights).all()) for part in parts for weights in part.parameters()):
-            raise self._diverged()
-        if snapshot:
-            write_snapshot(self.folder.snapshot(self.progress.images), self._snapshot())
-        state = {
-            "networks": {
-                name: getattr(networks, name).state_dict() for name in ("generator", "discriminator", "average")
-            },
-            "optimizers": {name: getattr(optimizers, name).state_dict() for name in ("generator", "discriminator")},
-            "progress": dataclasses.asdict(self.progress),
-        }
-        write_checkpoint(self.folder.checkpoint, state)
-        self._saved = time.monotonic()
-
-    def _diverged(self) -> PgtoolsError:
-        return PgtoolsError(
-            f"The loss is not finite at {self.progress.images / 1000:.1f} kimg (lod {self.stage.lod:.2f}).",
-            hint=f"{self.folder.checkpoint} is the last good state; a lower --learning-rate may help.",
+    def _feed(self) -> Feed:
+        settings, processes = self.settings, self.place.processes
+        return Feed(
+            self.source,
+            plan(self.progress.images, self.source.resolution, settings),
+            seed=settings.seed,
+            device=self.place.device,
+            rows=self.stepper.places,
+            settings=FeedSettings(settings.memory, settings.workers, settings.labels, share=processes.here),
         )
+
+
+def shape_of(source: ImageSource, settings: TrainSettings) -> Architecture:
+    """Return the shape of networks for these images, and with `labels` for their classes.
+
+    Raises:
+        InputError: classes are asked for and the source has none.
+    """
+    if not settings.labels:
+        return settings.architecture(source.resolution)
+    if source.classes is None:
+        raise InputError(
+            f"{source.name} has no labels; --labels asks for them.",
+            hint="Leave out --labels, or name a source with classes.",
+        )
+    return settings.architecture(source.resolution, labels=source.classes)
+
+
+def _differ(one: object, other: object, name: str) -> bool:
+    return bool(getattr(one, name) != getattr(other, name))

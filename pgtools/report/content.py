@@ -49,6 +49,13 @@ _PANELS = (
         "Only their trend is meaningful: a Wasserstein critic's scores have no fixed zero.",
     ),
     _Panel(
+        (("gradient_norm_generator", "generator"), ("gradient_norm_discriminator", "discriminator")),
+        "Gradient norms",
+        "norm",
+        "Length of each network's gradient, before Adam: a sudden rise comes before most divergences.",
+        log=True,
+    ),
+    _Panel(
         (("gradient_penalty", "gradient penalty"),),
         "Gradient penalty",
         "penalty",
@@ -133,10 +140,29 @@ def _facts(run: Run) -> list[Fact]:
         facts.append(Fact("Mean throughput", f"{rate:,.0f}" if rate >= 10 else f"{rate:.2g}", "images/s"))
     if _is_number(run.data.get("count")):
         facts.append(Fact("Data set", f"{run.data['count']:,}", "images"))
+    facts += _machine_facts(run)
     sizes: list[Any] = [run.parameters.get(network) for network in ("generator", "discriminator")]
     if all(map(_is_number, sizes)):
         unit, size = ("M", 1e6) if max(sizes) >= 1e6 else ("k", 1e3)
         facts.append(Fact("Parameters, G + D", " + ".join(f"{count / size:.3g}" for count in sizes), unit))
+    return facts
+
+
+def _machine_facts(run: Run) -> list[Fact]:
+    """What the run cost the machine, where its log tells: waiting for data, memory, roll-backs."""
+    wait, memory, rollbacks = (run.column(name) for name in ("data_wait", "memory_gb", "rollbacks"))
+    # A tick's share counts as long as the tick took; the clock begins at 0.
+    took = np.diff(run.column("seconds"), prepend=0.0)
+    known = np.isfinite(wait) & np.isfinite(took) & (took > 0)
+    facts = []
+    if known.any():
+        facts.append(
+            Fact("Waiting for data", f"{100 * np.average(wait[known], weights=took[known]):.2g}", "% of the time")
+        )
+    if np.isfinite(memory).any():
+        facts.append(Fact("Memory, at most", f"{np.nanmax(memory):.3g}", "GB"))
+    if np.isfinite(rollbacks).any() and np.nanmax(rollbacks) > 0:
+        facts.append(Fact("Roll-backs", f"{np.nanmax(rollbacks):.0f}"))
     return facts
 
 
@@ -180,6 +206,7 @@ def _moment(run: Run, images: int) -> tuple[str, int | None]:
         return text, None
     fading = math.isfinite(lod) and lod % 1 > 0
     state = f"{resolution:.0f}² fading in" if fading else f"{resolution:.0f}²"
+    state += ", best" if run.best and run.best.images == images else ""
     return f"{text}, {state}", min(8, int(math.log2(resolution)) - 2)
 
 
@@ -212,6 +239,7 @@ def _score_curves(run: Run, knowledge: Knowledge) -> list[Chart]:
         scores = [score for score in run.scores if score.result.metric == metric]
         kimg = np.array([score.kimg for score in scores])
         newest = scores[-1].result
+        best = run.best if run.best and run.best.metric == metric else None
         floor = next((score.result.floor for score in reversed(scores) if score.result.floor), {})
         lines = [
             Line(
@@ -220,6 +248,7 @@ def _score_curves(run: Run, knowledge: Knowledge) -> list[Chart]:
                 np.array([s.result.values.get(part, np.nan) for s in scores]),
                 colour,
                 floor.get(part),
+                best.images / 1000 if best and best.part == part else None,
             )
             for part, colour in zip(newest.values, _colours(newest.values), strict=True)
         ]
@@ -227,7 +256,10 @@ def _score_curves(run: Run, knowledge: Knowledge) -> list[Chart]:
         ylabel = f"{title} ({unit})" if unit else title
         svg = curves(f"score-{i}", lines, ylabel=ylabel, schedule=schedule, log=_spans_decades(lines))
         floor_text = " Dashed: the floor, what other real images get." if floor else ""
-        caption = f"{newest.direction.capitalize()} is better.{floor_text}"
+        best_text = (
+            f" Ringed: the best snapshot, {_part(best.part)} at {_kimg(best.images / 1000)} kimg." if best else ""
+        )
+        caption = f"{newest.direction.capitalize()} is better.{floor_text}{best_text}"
         charts.append(Chart(svg, f"{title} over training", caption, _alt(title, lines), _keys(lines)))
     return charts
 

@@ -73,6 +73,7 @@ class Line:
         y: float64 (N,); gaps where it is not finite.
         colour: "ink", "series-0" … "series-7" or "level-0" … "level-8", as the page's style sheet names them.
         floor: what a perfect generator would get, drawn dashed in the same colour; None for no such line.
+        ringed: an entry of x whose point is ringed; None for none.
     """
 
     label: str
@@ -80,6 +81,7 @@ class Line:
     y: NDArray[np.float64]
     colour: str = "series-0"
     floor: float | None = None
+    ringed: float | None = None
 
 
 @dataclass(frozen=True)
@@ -166,6 +168,13 @@ def thinned(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[NDArray[np.
     return np.array([x[group].mean() for group in groups]), np.array(means)
 
 
+def ring(axes: Axes, x: float, y: float, colour: str) -> None:
+    """Draw a ring around a point, clear of its own marker."""
+    axes.plot(
+        [x], [y], "o", markersize=8, markerfacecolor="none", markeredgecolor=colour, markeredgewidth=1.3, clip_on=False
+    )
+
+
 def _draw_lines(axes: Axes, lines: Sequence[Line], *, log: bool) -> None:
     log = log and any((line.y > 0).any() for line in lines)
     if log:
@@ -178,6 +187,9 @@ def _draw_lines(axes: Axes, lines: Sequence[Line], *, log: bool) -> None:
         axes.plot(x, y, color=colour, linewidth=width, marker=marker, markersize=2.6, clip_on=False)
         if line.floor is not None:
             axes.axhline(line.floor, color=colour, linewidth=0.9, linestyle=(0, (3, 2.2)))
+        if line.ringed is not None:
+            for at in np.flatnonzero(line.x == line.ringed)[:1]:
+                ring(axes, line.x[at], line.y[at], colour)
     axes.grid(axis="y")
     axes.set_axisbelow(True)
     axes.spines["left"].set_visible(False)

@@ -40,6 +40,9 @@ def origins(run: Run) -> list[Row]:
     rows += [Row(f"data {name}", shown(value)) for name, value in run.data.items()]
     if run.snapshots:
         rows.append(Row("newest snapshot", run.snapshots[-1].name))
+    if run.best:
+        best = f"after {run.best.images:,} images: {run.best.metric}, {run.best.part} {run.best.value:.4g}"
+        rows.append(Row("best snapshot", best))
     return rows
 
 

@@ -29,6 +29,16 @@ class Score:
 
 
 @dataclass(frozen=True)
+class Best:
+    """The snapshot that the run itself calls its best: by which part of which metric, and that figure."""
+
+    images: int
+    metric: str
+    part: str
+    value: float
+
+
+@dataclass(frozen=True)
 class Run:
     """What `train` left in its folder.
 
@@ -42,6 +52,7 @@ class Run:
         grids: (images shown, file) of every grid of generated images, in the order of training.
         reals: the grid of real images, or None.
         snapshots: the averaged generators' files, in the order of training.
+        best: the best of them, or None if the run was not told to look for it.
         notes: one sentence for each thing that is missing or damaged.
     """
 
@@ -56,6 +67,7 @@ class Run:
     grids: list[tuple[int, Path]] = field(default_factory=list)
     reals: Path | None = None
     snapshots: list[Path] = field(default_factory=list)
+    best: Best | None = None
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -102,6 +114,7 @@ def read_run(folder: Path) -> Run:
         grids=grids,
         reals=reals if reals.is_file() else None,
         snapshots=[path for _, path in _numbered(folder / names.SNAPSHOTS, f"*{names.SNAPSHOT_SUFFIX}")],
+        best=_read_best(folder / names.CHECKPOINTS / names.BEST, notes),
         notes=notes,
     )
 
@@ -117,9 +130,20 @@ def _read_config(folder: Path) -> dict[str, Any]:
         raise InputError(f"{path} is not JSON ({error}).", hint=hint) from None
     if not isinstance(value, dict) or value.get("format") != names.FORMAT:
         raise InputError(f"{path} is not the config of a training run.", hint=hint)
-    if value.get("version") != names.VERSION:
+    if value.get("version") not in names.READABLE:
         raise InputError(f"{path} has run version {value.get('version')}; this pgtools reads {names.VERSION}.")
     return value
+
+
+def _read_best(path: Path, notes: list[str]) -> Best | None:
+    try:
+        value = json.loads(path.read_bytes())
+        return Best(int(value["images"]), str(value["metric"]), str(value["part"]), float(value["value"]))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        notes.append(f"{path.name} is damaged ({type(error).__name__}: {error}): the best snapshot is not known.")
+        return None
 
 
 def _read_lines(path: Path, parse: Callable[[Any], T], notes: list[str], without: str) -> list[T]:

@@ -16,7 +16,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 from numpy.typing import NDArray
 
 from pgtools.report.build_figures import page_colours
-from pgtools.report.figures import style
+from pgtools.report.figures import ring, style
 from pgtools.runtime.results import Direction, MetricResult
 
 # Inches: a picture 1000 pixels wide with two panels beside each other.
@@ -59,12 +59,25 @@ class Panel:
     Attributes:
         title: of the metric, with its unit.
         better: "lower" or "higher".
-        traces: its parts.
+        traces: its parts. The best figure of the first in ink, or of an only one, is ringed.
     """
 
     title: str
     better: Direction
     traces: tuple[Trace, ...]
+
+    @property
+    def best(self) -> tuple[float, float, str] | None:
+        """The best moment, its figure and the colour of its trace; None where no part speaks for the whole metric.
+
+        Of one moment alone there is nothing to tell apart, and of equal figures the earliest counts.
+        """
+        leading = [trace for trace in self.traces if trace.colour == "ink" or len(self.traces) == 1]
+        if not leading or np.isfinite(leading[0].y).sum() < 2:
+            return None
+        trace = leading[0]
+        at = int(np.nanargmin(trace.y) if self.better == "lower" else np.nanargmax(trace.y))
+        return float(trace.x[at]), float(trace.y[at]), trace.colour
 
 
 def panels_of(scores: Sequence[tuple[float, MetricResult]], titles: Mapping[str, tuple[str, str]]) -> list[Panel]:
@@ -157,6 +170,9 @@ def _draw(axes: Axes, panel: Panel, colours: Mapping[str, str]) -> None:
         axes.set_yscale("log", nonpositive="clip")
     for trace in panel.traces:
         _draw_trace(axes, trace, colours[trace.colour])
+    if panel.best is not None:
+        x, y, colour = panel.best
+        ring(axes, x, y, colours[colour])
     _dress(axes, log=log)
     ends = [trace.x[-1] for trace in panel.traces if len(trace.x)]
     axes.set_xlim(0, max(ends, default=1) * 1.02 or 1)
@@ -194,6 +210,8 @@ def _name(axes: Axes, panel: Panel, colours: Mapping[str, str]) -> None:
     words = [("■", trace.label, colours[trace.colour]) for trace in panel.traces] if len(panel.traces) > 1 else []
     if any(np.isfinite(trace.floor).any() for trace in panel.traces):
         words.append(("- -", "a perfect generator", colours["muted"]))
+    if panel.best is not None:
+        words.append(("○", f"the best, at {_number(panel.best[0], None)} kimg", colours["muted"]))
     rows = _wrapped(axes, words, colours["muted"])
     for row, entries in enumerate(rows):
         up = 8 + 12 * (len(rows) - 1 - row)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
 
 import torch
@@ -41,6 +42,22 @@ def repeatable(*, threads: int | None = None) -> Iterator[None]:
         cudnn.deterministic, cudnn.benchmark = before[:2]
         if threads:
             torch.set_num_threads(before[2])
+
+
+@contextlib.contextmanager
+def deterministic() -> Iterator[None]:
+    """Let every operation give the same bytes every time while inside, on CUDA too; one that cannot raises.
+
+    cuBLAS asks for its workspace setting before it is first used in the process.
+    """
+    before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    with repeatable():
+        torch.use_deterministic_algorithms(True)
+        try:
+            yield
+        finally:
+            torch.use_deterministic_algorithms(before[0], warn_only=before[1])
 
 
 def _named(name: str) -> torch.device:

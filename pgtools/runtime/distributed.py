@@ -66,6 +66,14 @@ class Processes:
         found: NDArray[np.int64] = sums.cpu().numpy()
         return found
 
+    def mean(self, numbers: Tensor) -> Tensor:
+        """Return the means over all processes, entry by entry, on every process; the tensor lies where it lay."""
+        if self.count == 1:
+            return numbers
+        sums = numbers.to(self._device, copy=True)
+        dist.all_reduce(sums, group=self._group)
+        return (sums / self.count).to(numbers.device)
+
     def agreed(self, work: Callable[[], T]) -> T:
         """Return what `work` gives on the first process, on every process; the others do not call it.
 

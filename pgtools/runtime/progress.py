@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 
 @contextlib.contextmanager
-def bar(description: str, total: int, *, done: int = 0) -> Iterator[Callable[[int], None]]:
+def bar(description: str, total: int, *, done: int = 0, shown: bool = True) -> Iterator[Callable[[int], None]]:
     """Show a bar while the body runs and yield `advance(n)`; `done` items count as finished already."""
     columns = (
         TextColumn("{task.description}"),
@@ -31,7 +31,7 @@ def bar(description: str, total: int, *, done: int = 0) -> Iterator[Callable[[in
         TimeRemainingColumn(elapsed_when_finished=True),
     )
     console = Console(file=sys.stderr)
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+    with Progress(*columns, console=console, disable=not (shown and console.is_terminal)) as progress:
         task = progress.add_task(description, total=total, completed=done)
         yield lambda count: progress.advance(task, count)
 

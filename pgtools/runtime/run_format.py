@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 FORMAT = "pgtools-run"
-VERSION = 1
+VERSION = 2
+# Version 1 has the same config, logs, grids and snapshots, and one checkpoint of another kind.
+READABLE = (1, 2)
 
 CONFIG = "config.json"
 LOG = "log.jsonl"
 SCORES = "scores.jsonl"
-CHECKPOINT = "checkpoint.pt"
+CHECKPOINTS = "checkpoints"
+LATEST = "latest.json"
+BEST = "best.json"
 GRIDS = "grids"
 REALS = "reals"
 FAKES = "fakes-"
 SNAPSHOTS = "snapshots"
 SNAPSHOT_SUFFIX = ".safetensors"
+TENSORBOARD = "tensorboard"
+FIRST_CHECKPOINT = "checkpoint.pt"  # of version 1

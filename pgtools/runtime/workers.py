@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import pickle
@@ -11,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from threading import Lock
+from threading import Lock, local
 from types import ModuleType
 from typing import Any, Generic, Literal, TypeVar
 from uuid import uuid4
@@ -152,9 +153,23 @@ _kept: dict[str, Callable[[Any], Any]] = {}
 _keeping = Lock()
 
 
+_this_thread = local()
+
+
+@contextlib.contextmanager
+def threads_of_others() -> Iterator[None]:
+    """Let `in_threads` compute in the calling thread while inside, because that is one of many at the same work."""
+    before = getattr(_this_thread, "alone", False)
+    _this_thread.alone = True
+    try:
+        yield
+    finally:
+        _this_thread.alone = before
+
+
 def in_threads(function: Callable[[A], B], items: Sequence[A]) -> list[B]:
     """Return `[function(item) for item in items]`, over this process's cores: decoders release the interpreter lock."""
-    cores = min(cpu_count(), len(items) // 2)
+    cores = 1 if getattr(_this_thread, "alone", False) else min(cpu_count(), len(items) // 2)
     if cores < 2:
         return [function(item) for item in items]
     found: list[B] = [None] * len(items)  # type: ignore[list-item]

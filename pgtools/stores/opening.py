@@ -82,7 +82,8 @@ def open_source(path: Path, *, format: str | None = None, reading: Reading | Non
 
 def _check_no_run(path: Path) -> None:
     """A run's only pictures are its contact sheets, which are no images of a set."""
-    if (path / run_format.CHECKPOINT).is_file() or (path / run_format.SNAPSHOTS).is_dir():
+    latest = path / run_format.CHECKPOINTS / run_format.LATEST
+    if latest.is_file() or (path / run_format.SNAPSHOTS).is_dir():
         raise InputError(
             f"{path} is the folder of a training run, and no set of images.",
             hint=f"`pgtools generate {path} FOLDER` writes its images; metrics take the run itself.",

@@ -16,10 +16,10 @@ from pgtools.cli._measures import NAMES, metric_names
 from pgtools.errors import InputError, UsageError
 from pgtools.imaging.photo import encode_png, read_photo
 from pgtools.metrics.evaluate import Evaluator
-from pgtools.progan.checkpoint import Snapshot, write_snapshot
 from pgtools.progan.config import Architecture, TrainSettings
-from pgtools.progan.folder import RunFolder
 from pgtools.progan.generator import Generator
+from pgtools.progan.run.folder import RunFolder
+from pgtools.progan.run.snapshot import Snapshot, write_snapshot
 from pgtools.report.trajectory import panels_of, trajectory
 from pgtools.runtime.result_log import ResultLog
 from pgtools.runtime.results import MetricResult, result_from_dict

@@ -9,7 +9,20 @@ import pytest
 
 TINY = ["--stable-kimg", 0.1, "--fade-kimg", 0.1, "--total-kimg", 0.7]
 TINY += ["--fmap-base", 64, "--fmap-max", 8, "--latent", 8]
-OFTEN = ["--snapshot-kimg", 0.2, "--grid-kimg", 0.3, "--log-kimg", 0.1, "--score-images", 20, "--device", "cpu"]
+OFTEN = [
+    "--snapshot-kimg",
+    0.2,
+    "--grid-kimg",
+    0.3,
+    "--log-kimg",
+    0.1,
+    "--metrics",
+    "swd",
+    "--num-images",
+    20,
+    "--device",
+    "cpu",
+]
 
 
 # Crops of 16² show nothing of what networks do to photos.

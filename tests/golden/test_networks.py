@@ -1,6 +1,6 @@
 """The authors' G_paper and D_paper (resolution 16, fused scale) run in TensorFlow on 2026-11-21, batch 8.
 
-The weights come from the pickle that goes with them, read by `read_legacy`.
+The weights come from the pickle that goes with them, read by `read_karras`.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 
+from pgtools.progan.karras.reading import KarrasNetworks, read_karras
 from pgtools.progan.layers import downsample, enlarge
-from pgtools.progan.legacy import LegacyNetworks, read_legacy
 from pgtools.runtime.device import resolve_device
 
 LODS = (0, 0.25, 1, 1.5, 2)
@@ -26,8 +26,8 @@ def device(request: pytest.FixtureRequest) -> torch.device:
 
 
 @pytest.fixture
-def networks(shared: Path, device: torch.device) -> LegacyNetworks:
-    found = read_legacy(shared / "golden" / "karras-like-16.pkl")
+def networks(shared: Path, device: torch.device) -> KarrasNetworks:
+    found = read_karras(shared / "golden" / "karras-like-16.pkl")
     for network in (found.generator, found.discriminator, found.average):
         network.to(device)
     return found
@@ -41,7 +41,7 @@ def golden(shared: Path, device: torch.device) -> dict[str, torch.Tensor]:
 
 @pytest.mark.shared
 @pytest.mark.parametrize("lod", LODS)
-def test_images(networks: LegacyNetworks, golden: dict[str, torch.Tensor], lod: float) -> None:
+def test_images(networks: KarrasNetworks, golden: dict[str, torch.Tensor], lod: float) -> None:
     for generator in (networks.generator, networks.average):  # the file holds the same weights twice
         found = enlarge(generator(golden["z"], lod, golden["y"]), 16)
         np.testing.assert_allclose(found.cpu(), golden[f"G_{lod:g}"].cpu(), rtol=0, atol=TOLERANCE)
@@ -49,7 +49,7 @@ def test_images(networks: LegacyNetworks, golden: dict[str, torch.Tensor], lod: 
 
 @pytest.mark.shared
 @pytest.mark.parametrize("lod", LODS)
-def test_scores(networks: LegacyNetworks, golden: dict[str, torch.Tensor], lod: float) -> None:
+def test_scores(networks: KarrasNetworks, golden: dict[str, torch.Tensor], lod: float) -> None:
     images = golden["x"]
     for _ in range(int(lod)):
         images = downsample(images)
@@ -59,7 +59,7 @@ def test_scores(networks: LegacyNetworks, golden: dict[str, torch.Tensor], lod: 
 
 
 @pytest.mark.shared
-def test_gradient_of_the_scores(networks: LegacyNetworks, golden: dict[str, torch.Tensor]) -> None:
+def test_gradient_of_the_scores(networks: KarrasNetworks, golden: dict[str, torch.Tensor]) -> None:
     images = golden["x"].requires_grad_()
     (found,) = torch.autograd.grad(networks.discriminator(images, 0.25)[0].sum(), images)
     # The gradient itself is at most 0.014: a bound of 1e-4 would pass a wrong factor of 0.99.

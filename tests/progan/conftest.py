@@ -8,10 +8,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
 from pgtools.imaging.photo import encode_png
 from pgtools.progan.config import TrainSettings
+from pgtools.progan.output import Score
+from pgtools.progan.run.progress import Progress
+from pgtools.progan.trainer import NEW, RESUMED, Place, train
 from pgtools.stores.source import ImageSource
 from tests.pictures import smooth_images
 
@@ -28,11 +32,17 @@ TINY: dict[str, Any] = {
     "log_kimg": 0.032,
     "grid_kimg": 0.128,
     "snapshot_kimg": 0.064,
-    "score_images": 6,
+    "metrics": "mean",
+    "num_images": 6,
     "learning_rate": 0.002,
     "mirror": True,
     "device": "cpu",
+    "precision": "float32",
+    "workers": 1,
 }
+
+
+CPU = Place(torch.device("cpu"))
 
 
 class Pictures(ImageSource):
@@ -68,10 +78,17 @@ def folder(tmp_path: Path) -> Path:
     return path
 
 
+def run_training(
+    source: ImageSource, run: Path, settings: TrainSettings, *, resume: bool = False, score: Score | None = None
+) -> Progress:
+    """Train on the CPU, in one process."""
+    return train(source, run, settings, place=CPU, begin=RESUMED if resume else NEW, score=score)
+
+
 def tiny_options(**other: object) -> list[str]:
-    """TINY as command-line words."""
+    """TINY as command-line words, scored by a metric that the command knows."""
     words: list[str] = []
-    for name, value in {**TINY, **other}.items():
+    for name, value in {**TINY, "metrics": "swd", **other}.items():
         option = "--" + name.replace("_", "-")
         words += [option] if value is True else [option, str(value)]
     return words

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from pgtools.imaging.photo import encode_png, read_photo
-from pgtools.progan.sampling import open_generator
+from pgtools.progan.run.folder import RunFolder
+from pgtools.progan.sampling.source import open_generator
 from tests.progan.conftest import tiny_options
 
 Run = Callable[..., Any]
@@ -66,7 +67,7 @@ def test_train_refuses_before_it_reads_images(pgtools: Run, tmp_path: Path) -> N
 
 
 def test_train_refuses_more_score_images_than_there_are(pgtools: Run, folder: Path, tmp_path: Path) -> None:
-    refused = pgtools("train", folder, "--out", tmp_path / "run", *tiny_options(score_images=21))
+    refused = pgtools("train", folder, "--out", tmp_path / "run", *tiny_options(num_images=21))
     assert refused.code == 1
     assert "20 images; 21 were asked for" in refused.err
     assert not (tmp_path / "run").exists()
@@ -80,18 +81,47 @@ def test_train_refuses_too_narrow_a_network_before_it_reads_the_data(
     (tmp_path / "large").mkdir()
     (tmp_path / "large" / "0.png").write_bytes(encode_png(np.zeros((128, 128, 3), np.uint8)))
     monkeypatch.setattr(ImageFolder, "fingerprint", None)
-    refused = pgtools("train", tmp_path / "large", "--out", tmp_path / "run", "--score-images", 1)
+    refused = pgtools("train", tmp_path / "large", "--out", tmp_path / "run", "--metrics", "swd")
     assert (refused.code, "minutes on a CPU" in refused.err) == (2, False)
     assert "At 128² the networks would have a width of 4" in refused.err
-    assert "--preset paper, or --fmap-base 512" in refused.err
+    assert "--preset v2-1gpu, or --fmap-base 512" in refused.err
     assert not (tmp_path / "run").exists()
 
 
-def test_a_dry_run_shows_every_setting(pgtools: Run, tmp_path: Path) -> None:
-    shown = pgtools("train", "nowhere", "--out", tmp_path / "run", "--preset", "paper", "--seed", 3, "--dry-run")
-    settings = json.loads(shown.out)
-    assert (settings["fmap_base"], settings["seed"], settings["gp_weight"]) == (8192, 3, 10)
-    assert not (tmp_path / "run").exists()
+def test_a_run_begins_with_the_networks_of_another(pgtools: Run, run: Path, tmp_path: Path) -> None:
+    images, file = run.parent / "images", run / "checkpoints" / "000000256.safetensors"
+    refused = pgtools("train", images, "--out", tmp_path / "wide", "--resume-from", file, "--latent", 9)
+    assert (refused.code, "have latent 8; asked for is 9" in refused.err) == (2, True)
+    pickled = pgtools("train", images, "--out", tmp_path / "old", "--resume-from", "x.pkl")
+    assert (pickled.code, "models import-karras" in pickled.err) == (2, True)
+    snapshot = pgtools(
+        "train", images, "--out", tmp_path / "s", "--resume-from", run / "snapshots/000000256.safetensors"
+    )
+    assert (snapshot.code, snapshot.out) == (1, "")
+    begun = pgtools("train", images, "--out", tmp_path / "new", "--resume-from", file, *tiny_options(total_kimg=0.224))
+    assert begun.code == 0, begun.err
+    config = json.loads((tmp_path / "new" / "config.json").read_text())
+    assert (config["began_from"]["file"], config["began_from"]["images"]) == (str(file), 256)
+    log = [json.loads(line) for line in (tmp_path / "new" / "log.jsonl").read_text().splitlines()]
+    assert [line["images"] for line in log] == [224]  # it begins at 192, where 16² is first alone
+    weights = [RunFolder(folder).read_latest() for folder in (run, tmp_path / "new")]
+    moved = [entry.part("average")["to_rgb.16.weight"] for entry in weights if entry is not None]
+    assert 0 < (moved[0] - moved[1]).abs().max() < 0.1
+
+
+def test_what_cannot_be_scored_or_shared_is_refused_before_training(pgtools: Run, run: Path, tmp_path: Path) -> None:
+    images = run.parent / "images"
+    for words, told in (
+        (["--metrics", "swdd"], "There is no metric 'swdd'"),
+        (["--metrics", "swd", "--best", "fid"], "--best is 'fid', which is not among --metrics"),
+        (["--labels"], "has no labels; --labels asks for them"),
+        (["--micro-batch", "2"], "a group of 4 images must stay together"),
+        ([], "--out"),
+    ):
+        out = ["--out", tmp_path / "run"] if words else []
+        refused = pgtools("train", images, *out, *words)
+        assert (refused.code in (1, 2), told in refused.err) == (True, True), refused.err
+        assert not (tmp_path / "run").exists()
 
 
 def test_generate_writes_numbered_images(pgtools: Run, run: Path, tmp_path: Path) -> None:
@@ -132,10 +162,10 @@ def test_generate_says_what_is_wrong(pgtools: Run, run: Path, tmp_path: Path) ->
     assert pgtools("generate", run).code == 2
     foreign = pgtools("generate", tmp_path, tmp_path / "out")
     assert (foreign.code, "holds no run" in foreign.err) == (1, True)
-    checkpoint = pgtools("generate", run / "checkpoint.pt", tmp_path / "out")
-    assert (checkpoint.code, "--resume" in checkpoint.err + foreign.err) == (1, False)
-    assert "checkpoint.pt is no generator" in checkpoint.err
-    assert f"Name the run folder {run}" in checkpoint.err
+    inside = pgtools("generate", run / "config.json", tmp_path / "out")
+    assert (inside.code, "--resume" in inside.err + foreign.err) == (1, False)
+    assert "config.json is no generator" in inside.err
+    assert f"Name the run folder {run}" in inside.err
     (tmp_path / "file").write_text("x")
     kept = pgtools("generate", run, "--overwrite", tmp_path / "file")
     assert (kept.code, (tmp_path / "file").read_text()) == (1, "x")
@@ -152,7 +182,7 @@ def test_overwriting_removes_nothing_but_generated_images(pgtools: Run, run: Pat
 
 
 @pytest.mark.parametrize("text", [None, "[]", '{"format": "pgtools-'])
-@pytest.mark.parametrize("left", ["checkpoint.pt", "snapshots"])
+@pytest.mark.parametrize("left", ["checkpoints", "snapshots"])
 def test_a_run_without_its_config_is_no_folder_of_images(
     pgtools: Run, run: Path, tmp_path: Path, text: str | None, left: str
 ) -> None:
@@ -161,7 +191,7 @@ def test_a_run_without_its_config_is_no_folder_of_images(
     if text is not None:
         (broken / "config.json").write_text(text)
     if left == "snapshots":
-        (broken / "checkpoint.pt").unlink()
+        shutil.rmtree(broken / "checkpoints")
     else:
         shutil.rmtree(broken / "snapshots")
     refused = pgtools("msssim", broken, "--device", "cpu")

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from pgtools.errors import UsageError
-from pgtools.progan.config import TrainSettings, by_resolution, preset_description, preset_names, settings_from
+from pgtools.progan.config import TrainSettings, by_resolution, settings_from
 
 
 def test_a_table_is_read_in_any_order() -> None:
@@ -27,6 +27,11 @@ def test_a_wrong_table_is_named(text: str) -> None:
         ("minibatch", "4:0", "whole multiple"),
         ("minibatch", "8:16", "from 4 on"),
         ("learning_rate_from", "64:-1", "above 0"),
+        ("stable_kimg_from", "64:-1", "--stable-kimg-from is '64:-1'; every length must be 0 or more"),
+        ("fade_kimg_from", "64", "--fade-kimg-from has '64'; expected RESOLUTION:NUMBER"),
+        ("start_resolution", 12, "--start-resolution is 12; expected a power of two"),
+        ("start_resolution", 2, "--start-resolution is 2; expected 4 to 65536"),
+        ("loss", "hinge", "--loss is 'hinge'; expected one of wgan-gp, lsgan"),
         ("gp_target", 0.0, "--gp-target"),
         ("ema", 1.0, "--ema"),
         ("gp_weight", math.inf, "--gp-weight is inf; expected 0 or more, finite"),
@@ -41,21 +46,32 @@ def test_what_cannot_train_is_refused_at_once(field: str, value: object, message
 def test_a_minibatch_below_the_group_is_one_group() -> None:
     assert TrainSettings(minibatch="4:16,64:3").minibatch_table == {4: 16, 64: 3}
     assert TrainSettings(minibatch="4:14", stddev_group=14).minibatch_table == {4: 14}
+    assert TrainSettings(minibatch="4:7", stddev_group=0).minibatch_table == {4: 7}
 
 
 def test_phases_of_no_length_are_refused() -> None:
     with pytest.raises(UsageError, match="both 0"):
-        TrainSettings(stable_kimg=0, fade_kimg=0)
+        TrainSettings(stable_kimg=0, fade_kimg=0, fade_kimg_from="8:0")
+    assert TrainSettings(stable_kimg=0, fade_kimg=0, fade_kimg_from="8:1").fade_kimg_table == {4: 0, 8: 1}
+
+
+def test_growth_cannot_start_above_the_images() -> None:
+    settings = TrainSettings(start_resolution=32)
+    settings.check_resolution(32)
+    with pytest.raises(UsageError, match=r"--start-resolution is 32; the images are 16²") as caught:
+        settings.check_resolution(16)
+    assert caught.value.hint == "Start at 16 or lower."
+    TrainSettings(start_resolution=32, growing=False).check_resolution(16)
 
 
 def test_networks_too_narrow_for_the_images_are_refused() -> None:
-    compact, paper = TrainSettings(), settings_from("paper", {})
+    compact, wide = TrainSettings(), settings_from("v2-1gpu", {})
     compact.check_resolution(64)
-    paper.check_resolution(1024)
+    wide.check_resolution(1024)
     for resolution, width, base in ((128, 4, 512), (1024, 1, 4096)):
         with pytest.raises(UsageError, match=rf"{resolution}² .* width of {width};") as caught:
             compact.check_resolution(resolution)
-        assert caught.value.hint == f"Pass --preset paper, or --fmap-base {base} or more."
+        assert caught.value.hint == f"Pass --preset v2-1gpu, or --fmap-base {base} or more."
         TrainSettings(fmap_base=base).check_resolution(resolution)
         with pytest.raises(UsageError):
             TrainSettings(fmap_base=base - 1).check_resolution(resolution)
@@ -64,21 +80,18 @@ def test_networks_too_narrow_for_the_images_are_refused() -> None:
     assert "--fmap-max 8" in caught.value.hint
 
 
-def test_presets_are_complete_and_described() -> None:
-    assert {"compact", "paper"} <= set(preset_names())
-    for name in preset_names():
-        assert isinstance(settings_from(name, {}), TrainSettings)
-        assert preset_description(name)
-    with pytest.raises(UsageError, match="no preset 'papr'; expected one of compact, paper"):
-        settings_from("papr", {})
-
-
 def test_help_shows_the_default_preset() -> None:
     assert settings_from("compact", {}) == TrainSettings()
 
 
 def test_one_value_overrides_a_preset() -> None:
-    changed = settings_from("paper", {"seed": 7})
+    changed = settings_from("v2-1gpu", {"seed": 7})
     assert (changed.seed, changed.fmap_base, changed.total_kimg) == (7, 8192, 12000)
     shape = changed.architecture(128, labels=10)
     assert (shape.latent, shape.fmap_max, shape.labels, shape.fused_scale) == (512, 512, 10, True)
+
+
+def test_the_networks_are_those_of_the_settings() -> None:
+    shape = settings_from("ablation-a", {"labels": True}).architecture(128, labels=3)
+    assert (shape.batch_norm, shape.layer_norm, shape.tanh, shape.equalized) == (True, True, True, False)
+    assert (shape.stddev_group, shape.labels, shape.latent_norm, shape.leaky_relu) == (0, 3, False, False)

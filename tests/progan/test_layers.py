@@ -12,11 +12,12 @@ from pgtools.progan.layers import (
     DownConv,
     UpConv,
     enlarge,
-    fade,
+    in_float32,
     initialise,
+    kernels_once,
     minibatch_stddev,
+    mix,
     pixel_norm,
-    upsample,
 )
 from tests.reference import progan as twin
 
@@ -43,6 +44,36 @@ def test_pixel_norm_takes_each_pixel_over_channels() -> None:
     normed = pixel_norm(drawn(2, 5, 4, 4))
     np.testing.assert_allclose(normed.square().mean(dim=1), np.ones((2, 4, 4)), atol=1e-6)
     assert torch.isfinite(pixel_norm(torch.zeros(1, 3, 2, 2))).all()
+
+
+def test_the_gradient_of_the_pixel_norm() -> None:
+    x = drawn(3, 5, 2, 2).requires_grad_()
+    assert torch.autograd.gradcheck(pixel_norm, x)
+    with torch.no_grad():
+        assert torch.equal(pixel_norm(x), pixel_norm(x.detach()))
+    np.testing.assert_allclose(pixel_norm(x).detach(), pixel_norm(x.detach()), rtol=1e-15)
+
+
+def test_the_pixel_norm_of_16_bits_sums_in_32() -> None:
+    x = drawn(2, 4096, 1, 1).bfloat16().requires_grad_()
+    exact = x.detach().double() * torch.rsqrt(x.detach().double().square().mean(dim=1, keepdim=True) + 1e-8)
+    for found in (pixel_norm(x), pixel_norm(x.detach())):
+        assert found.dtype == torch.bfloat16
+        # One rounding to 8 bits, half a step of 2⁻⁷; a sum of 4,096 squares in 8 bits would stop growing at 512.
+        assert (found.detach() - exact).abs().max() <= exact.abs().max() * 2**-8
+    pixel_norm(x).sum().backward()
+    assert x.grad is not None
+    assert x.grad.dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("minibatches", [2, 3])
+def test_minibatches_side_by_side_do_not_see_each_other(minibatches: int) -> None:
+    parts = [drawn(8, 5, 4, 4, seed=seed) * (seed + 1) for seed in range(minibatches)]
+    found = minibatch_stddev(torch.cat(parts), 4, minibatches=minibatches)
+    for part, expected in zip(found.chunk(minibatches), parts, strict=True):
+        np.testing.assert_allclose(part, minibatch_stddev(expected, 4), atol=1e-12)
+    with pytest.raises(InputError, match="does not divide"):
+        minibatch_stddev(torch.cat(parts)[:-1], 4, minibatches=minibatches)
 
 
 @pytest.mark.parametrize(("count", "group"), [(8, 4), (4, 4), (12, 4), (3, 4), (6, 2), (14, 14)])
@@ -108,15 +139,94 @@ def test_initial_weights_depend_on_seed_network_and_parameter_alone() -> None:
     assert not first.bias.any()
 
 
-def test_fading_ends_at_the_image_and_at_its_pooled_self() -> None:
-    x = drawn(2, 3, 8, 8)
-    assert torch.equal(fade(x, 0.0), x)
-    pooled = upsample(torch.nn.functional.avg_pool2d(x, 2))
-    np.testing.assert_allclose(fade(x, 1.0), pooled, atol=1e-12)
-    np.testing.assert_allclose(fade(x, 0.25), 0.75 * x + 0.25 * pooled, atol=1e-12)
+def test_mixing_goes_from_the_upper_to_the_lower() -> None:
+    upper, lower = drawn(2, 3, 8, 8), drawn(2, 3, 8, 8, seed=1)
+    assert torch.equal(mix(upper, lower, 0.0), upper)
+    np.testing.assert_allclose(mix(upper, lower, 1.0), lower, atol=1e-12)
+    np.testing.assert_allclose(mix(upper, lower, 0.25), 0.75 * upper + 0.25 * lower, atol=1e-12)
+    assert torch.equal(mix(upper, lower, torch.tensor(0.25)), mix(upper, lower, 0.25))
+
+
+def test_mixing_is_wider_than_its_features() -> None:
+    upper, lower = (drawn(1000, seed=seed).bfloat16() for seed in (0, 1))
+    found = mix(upper, lower, torch.tensor(0.999))
+    assert found.dtype == torch.bfloat16
+    # A weight of 8 bits would be 1: the upper's share would be lost.
+    assert torch.equal(found, torch.lerp(upper.float(), lower.float(), 0.999).bfloat16())
+    assert not torch.equal(found, lower)
 
 
 def test_enlarging_repeats_pixels() -> None:
     x = drawn(1, 1, 4, 4)
     assert torch.equal(enlarge(x, 16)[0, 0, 4:8, 8:12], x[0, 0, 1, 2].expand(4, 4))
     assert torch.equal(enlarge(x, 4), x)
+
+
+LAYERS = {
+    "dense": (Dense(3, 5), (4, 3)),
+    "first": (DenseTo4x4(3, 5), (4, 3)),
+    "conv": (Conv(3, 5), (4, 3, 8, 8)),
+    "up": (UpConv(3, 5, fused=True), (4, 3, 4, 4)),
+    "up plain": (UpConv(3, 5, fused=False), (4, 3, 4, 4)),
+    "down": (DownConv(3, 5, fused=True), (4, 3, 8, 8)),
+    "down plain": (DownConv(3, 5, fused=False), (4, 3, 8, 8)),
+}
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_a_kernel_made_once_gives_the_same_outputs_and_gradients(name: str) -> None:
+    layer, shape = LAYERS[name]
+    filled(layer).requires_grad_()
+    inputs = [drawn(*shape, seed=seed) for seed in range(2)]
+
+    def passes() -> list[torch.Tensor]:
+        with torch.no_grad():  # what was made without a gradient must not serve where one is wanted
+            before = layer(inputs[0])
+        outputs = [layer(x) for x in inputs]
+        assert torch.equal(outputs[0], before)
+        return outputs
+
+    made: list[torch.Tensor] = []
+    for once in (False, True):
+        layer.zero_grad()
+        if once:
+            with kernels_once([layer]):
+                outputs = passes()
+        else:
+            outputs = passes()
+        sum(x.square().sum() for x in outputs).backward()
+        made.append(torch.cat([outputs[1].detach().flatten(), layer.weight.grad.flatten()]))
+    np.testing.assert_allclose(made[1], made[0], rtol=1e-12, atol=1e-12)
+
+
+def test_a_kernel_is_made_once_and_given_up_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    layer, count = Conv(3, 5), [0]
+    real = layer.formed
+
+    def counted() -> torch.Tensor:
+        count[0] += 1
+        return real()
+
+    monkeypatch.setattr(layer, "formed", counted)
+    x = torch.ones(1, 3, 4, 4)
+    with kernels_once([layer]):
+        before, _, _ = (layer(x) for _ in range(3))
+    assert count == [1]
+    with torch.no_grad():
+        layer.weight.add_(1)
+    with kernels_once([layer]):
+        assert not torch.equal(layer(x), before)
+    assert count == [2]
+    with pytest.raises(ZeroDivisionError), kernels_once([layer]):
+        raise ZeroDivisionError
+    layer(x)
+    layer(x)
+    assert count == [4]
+
+
+def test_colours_and_scores_are_computed_in_float32() -> None:
+    layer, x = Dense(64, 3), drawn(5, 64).float()
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        coarse, fine, from_half = layer(x), in_float32(layer, x), in_float32(layer, x.bfloat16())
+    assert (coarse.dtype, fine.dtype, from_half.dtype) == (torch.bfloat16, torch.float32, torch.float32)
+    assert torch.equal(fine, layer(x))

@@ -16,26 +16,34 @@ import torch
 
 from pgtools.errors import InputError, OutputError, PgtoolsError, UsageError
 from pgtools.imaging.photo import read_photo
-from pgtools.progan import trainer
-from pgtools.progan.checkpoint import read_checkpoint, read_snapshot
+from pgtools.progan import output
 from pgtools.progan.config import TrainSettings
-from pgtools.progan.folder import RunFolder, begin, resumed_settings
 from pgtools.progan.losses import WganGp
-from pgtools.progan.sampling import open_generator
-from pgtools.progan.trainer import train
+from pgtools.progan.run.begun import begin, resumed_settings
+from pgtools.progan.run.checkpoint import Checkpoint
+from pgtools.progan.run.folder import RunFolder
+from pgtools.progan.run.snapshot import read_snapshot
+from pgtools.progan.sampling.source import open_generator
+from pgtools.progan.step import Stepper
+from pgtools.progan.trainer import Place, train
 from pgtools.runtime.files import folder_lock
 from pgtools.runtime.results import MetricResult
 from pgtools.stores.source import ImageSource
 from tests.pictures import noise_images, smooth_images
-from tests.progan.conftest import TINY, Pictures
+from tests.progan.conftest import TINY, Pictures, run_training
 
-TIMES = ("seconds", "images_per_second")
+TIMES = ("seconds", "images_per_second", "data_wait", "memory_gb")
 
 
-def score(images: ImageSource) -> MetricResult:
-    return MetricResult(
-        metric="mean", direction="lower", values={"value": float(images.read(range(len(images))).mean())}
-    )
+def score(images: ImageSource) -> list[MetricResult]:
+    mean = float(images.read(range(len(images))).mean())
+    return [MetricResult(metric="mean", direction="lower", values={"value": mean})]
+
+
+def latest(run: Path) -> Checkpoint:
+    found = RunFolder(run).read_latest()
+    assert found is not None
+    return found
 
 
 def lines(file: Path) -> list[dict[str, Any]]:
@@ -48,14 +56,12 @@ def timeless(file: Path) -> list[dict[str, Any]]:
 
 def assert_same_run(one: Path, other: Path) -> None:
     """Bit for bit: networks, optimizers, logs and snapshots; only the clock may differ."""
-    first, second = (read_checkpoint(run / "checkpoint.pt") for run in (one, other))
-    for state in (first, second):
-        for name in ("seconds", "since_seconds"):
-            state["progress"].pop(name)
-    assert first.keys() == second.keys()
-    torch.testing.assert_close(first["networks"], second["networks"], rtol=0, atol=0)
-    torch.testing.assert_close(first["optimizers"], second["optimizers"], rtol=0, atol=0)
-    assert first["progress"] == second["progress"]
+    first, second = latest(one), latest(other)
+    for checkpoint in (first, second):
+        for name in ("seconds", "since_seconds", "waited", "since_waited"):
+            checkpoint.progress.pop(name)
+    torch.testing.assert_close(first.tensors, second.tensors, rtol=0, atol=0)
+    assert first == dataclasses.replace(second, tensors=first.tensors)
     assert timeless(one / "log.jsonl") == timeless(other / "log.jsonl")
     assert lines(one / "scores.jsonl") == lines(other / "scores.jsonl")
     for pattern in ("snapshots/*", "grids/*"):
@@ -68,7 +74,7 @@ def assert_same_run(one: Path, other: Path) -> None:
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = tmp_path_factory.mktemp("trained") / "run"
-    train(Pictures(smooth_images(20, 16)), run, TrainSettings(**TINY), score=score)
+    run_training(Pictures(smooth_images(20, 16)), run, TrainSettings(**TINY), score=score)
     return run
 
 
@@ -79,7 +85,7 @@ def uninterrupted(tmp_path: Path, trained: Path) -> Path:
 
 def test_a_run_folder_holds_what_is_promised(uninterrupted: Path, source: Pictures) -> None:
     config = json.loads((uninterrupted / "config.json").read_text())
-    assert (config["format"], config["version"]) == ("pgtools-run", 1)
+    assert (config["format"], config["version"]) == ("pgtools-run", 2)
     assert config["settings"] == TrainSettings(**TINY).as_dict()
     assert config["data"] == {
         "name": "pictures",
@@ -93,13 +99,15 @@ def test_a_run_folder_holds_what_is_promised(uninterrupted: Path, source: Pictur
     assert list(log[0]) == [
         *("images", "kimg", "lod", "resolution", "minibatch", "learning_rate"),
         *("loss_generator", "loss_discriminator", "wasserstein", "gradient_penalty"),
-        *("images_per_second", "seconds"),
+        *("gradient_norm_generator", "gradient_norm_discriminator"),
+        *("images_per_second", "data_wait", "seconds", "memory_gb", "rollbacks"),
     ]
     assert [line["images"] for line in log] == [32, 64, 96, 128, 160, 192, 224, 256]
     assert [line["lod"] for line in log] == [2, 1.5, 1, 1, 0.5, 0, 0, 0]
     assert [line["resolution"] for line in log] == [4, 8, 8, 8, 16, 16, 16, 16]
     assert [line["minibatch"] for line in log] == [8, 8, 8, 8, 4, 4, 4, 4]
-    assert all(line["images_per_second"] > 0 for line in log)
+    assert all(line["images_per_second"] > 0 and 0 <= line["data_wait"] <= 1 for line in log)
+    assert all(line["gradient_norm_generator"] > 0 and line["gradient_norm_discriminator"] > 0 for line in log)
     scores = lines(uninterrupted / "scores.jsonl")
     assert [line["images"] for line in scores] == [64, 128, 192, 256]
     assert scores[0]["result"]["metric"] == "mean"
@@ -118,7 +126,7 @@ def test_a_run_learns(tmp_path: Path, tiny: TrainSettings) -> None:
     dark = Pictures(np.full((8, 3, 4, 4), 40, np.uint8))
     longer = dataclasses.replace(tiny, total_kimg=1.2, learning_rate=0.01, snapshot_kimg=0.016)
     for kimg in (0.016, 1.2):
-        train(dark, tmp_path / str(kimg), dataclasses.replace(longer, total_kimg=kimg, snapshot_kimg=9.0))
+        run_training(dark, tmp_path / str(kimg), dataclasses.replace(longer, total_kimg=kimg, snapshot_kimg=9.0))
     found = [np.abs(open_generator(tmp_path / run, count=16).read(range(16)) - 40.0).mean() for run in ("0.016", "1.2")]
     assert found[1] < found[0] / 2
 
@@ -126,18 +134,18 @@ def test_a_run_learns(tmp_path: Path, tiny: TrainSettings) -> None:
 def test_stopped_by_ctrl_c_mid_fade_and_resumed_is_the_same_run(
     tmp_path: Path, source: Pictures, tiny: TrainSettings, uninterrupted: Path
 ) -> None:
-    def stopping(images: ImageSource) -> MetricResult:
+    def stopping(images: ImageSource) -> list[MetricResult]:
         os.kill(os.getpid(), signal.SIGINT)
         return score(images)
 
     run = tmp_path / "stopped"
     for _ in range(4):  # at 64 (mid-fade), 128, 192, 256 images
         with pytest.raises(PgtoolsError, match=r"Stopped after .* kimg") as caught:
-            train(source, run, resumed_or(run, tiny), resume=run.exists(), score=stopping)
+            run_training(source, run, resumed_or(run, tiny), resume=run.exists(), score=stopping)
         assert "--resume" in caught.value.hint
-        if read_checkpoint(run / "checkpoint.pt")["progress"]["images"] == 192:
+        if latest(run).images == 192:
             break
-    train(source, run, resumed_settings(run, {}), resume=True, score=score)
+    run_training(source, run, resumed_settings(run, {}), resume=True, score=score)
     assert_same_run(run, uninterrupted)
 
 
@@ -156,22 +164,22 @@ import os, signal, sys
 import torch
 from pathlib import Path
 from tests.pictures import smooth_images
-from tests.progan.conftest import TINY, Pictures
+from tests.progan.conftest import TINY, Pictures, run_training
 from tests.progan.test_trainer import score
-from pgtools.progan import trainer
 from pgtools.progan.config import TrainSettings
+from pgtools.progan.run.folder import RunFolder
 
 torch.set_num_threads({torch.get_num_threads()})
-run, moment, write = Path(sys.argv[1]), sys.argv[2], trainer.write_checkpoint
-def killed_at_checkpoint(path, state):
+run, moment, write = Path(sys.argv[1]), sys.argv[2], RunFolder.write_checkpoint
+def killed_at_checkpoint(self, checkpoint):
     if (run / "snapshots" / "000000128.safetensors").exists():
         os.kill(os.getpid(), signal.SIGKILL)
-    write(path, state)
+    write(self, checkpoint)
 def killed_at_score(images):
     os.kill(os.getpid(), signal.SIGKILL)
 if moment == "checkpoint":
-    trainer.write_checkpoint = killed_at_checkpoint
-trainer.train(
+    RunFolder.write_checkpoint = killed_at_checkpoint
+run_training(
     Pictures(smooth_images(20, 16)), run, TrainSettings(**TINY), score=killed_at_score if moment == "score" else score
 )
 """
@@ -180,41 +188,41 @@ trainer.train(
     words = [sys.executable, "-c", program, str(run), moment]
     done = subprocess.run(words, cwd=root, capture_output=True, text=True)
     assert done.returncode == -signal.SIGKILL, done.stderr
-    assert read_checkpoint(run / "checkpoint.pt")["progress"]["images"] == 64  # lod 1.5
+    assert latest(run).images == 64  # lod 1.5
     with (run / "log.jsonl").open("a") as log:
         log.write('{"images": 7, "kim')  # what a crash in the middle of a line leaves
-    train(source, run, resumed_settings(run, {}), resume=True, score=score)
+    run_training(source, run, resumed_settings(run, {}), resume=True, score=score)
     assert_same_run(run, uninterrupted)
 
 
 def test_adam_begins_anew_when_the_live_layers_change(uninterrupted: Path) -> None:
-    state = read_checkpoint(uninterrupted / "checkpoint.pt")["optimizers"]["discriminator"]["state"]
+    adam = latest(uninterrupted).part("adam/discriminator")
     # The levels last changed at 192 of 256 images: 16 steps of 4 images ago.
-    assert {int(entry["step"]) for entry in state.values()} == {16}
+    assert {int(value) for name, value in adam.items() if name.endswith("/step")} == {16}
 
 
 def test_a_finished_run_goes_on_when_it_is_given_more_images(
     tmp_path: Path, source: Pictures, tiny: TrainSettings
 ) -> None:
     run = tmp_path / "run"
-    train(source, run, dataclasses.replace(tiny, total_kimg=0.064))
-    assert train(source, run, resumed_settings(run, {}), resume=True).images == 64
+    run_training(source, run, dataclasses.replace(tiny, total_kimg=0.064))
+    assert run_training(source, run, resumed_settings(run, {}), resume=True).images == 64
     more = resumed_settings(run, {"total_kimg": 0.128, "device": "cpu"})
-    assert train(source, run, more, resume=True).images == 128
+    assert run_training(source, run, more, resume=True).images == 128
     assert [line["images"] for line in lines(run / "log.jsonl")] == [32, 64, 96, 128]
     assert json.loads((run / "config.json").read_text())["settings"]["total_kimg"] == 0.128
 
 
 def test_an_open_end_is_resolved_and_recorded(tmp_path: Path, tiny: TrainSettings) -> None:
     flat = Pictures(np.zeros((4, 3, 4, 4), np.uint8))
-    train(flat, tmp_path / "run", dataclasses.replace(tiny, total_kimg=None))
+    run_training(flat, tmp_path / "run", dataclasses.replace(tiny, total_kimg=None))
     config = json.loads((tmp_path / "run" / "config.json").read_text())
     assert config["settings"]["total_kimg"] == pytest.approx(0.096)
 
 
 def test_an_existing_run_is_not_begun_again(uninterrupted: Path, source: Pictures, tiny: TrainSettings) -> None:
     before = (uninterrupted / "config.json").stat().st_mtime_ns
-    for attempt in (lambda: train(source, uninterrupted, tiny), lambda: begin(uninterrupted, "compact", {})):
+    for attempt in (lambda: run_training(source, uninterrupted, tiny), lambda: begin(uninterrupted, "compact", {})):
         with pytest.raises(OutputError, match="already holds a run") as caught:
             attempt()
         assert "--resume" in caught.value.hint
@@ -224,7 +232,7 @@ def test_an_existing_run_is_not_begun_again(uninterrupted: Path, source: Picture
 def test_a_folder_of_other_things_is_not_written_into(tmp_path: Path, source: Pictures, tiny: TrainSettings) -> None:
     (tmp_path / "thesis.txt").write_text("x")
     with pytest.raises(OutputError, match="not empty"):
-        train(source, tmp_path, tiny)
+        run_training(source, tmp_path, tiny)
     with pytest.raises(InputError, match="holds no run to go on with"):
         resumed_settings(tmp_path, {})
 
@@ -233,9 +241,9 @@ def test_a_run_goes_on_with_its_own_settings_only(uninterrupted: Path) -> None:
     with pytest.raises(UsageError, match=r"began with --seed 0; it cannot go on with 1"):
         resumed_settings(uninterrupted, {"seed": 1})
     with pytest.raises(UsageError, match=r"began with --latent 8; it cannot go on with 512"):
-        resumed_settings(uninterrupted, {}, preset="paper")
+        resumed_settings(uninterrupted, {}, preset="v2-1gpu")
     assert resumed_settings(uninterrupted, {"seed": 0}) == TrainSettings(**TINY)
-    assert resumed_settings(uninterrupted, {"score_images": 9}).score_images == 9
+    assert resumed_settings(uninterrupted, {"num_images": 9}).num_images == 9
 
 
 def test_a_run_goes_on_with_its_own_data_only(uninterrupted: Path, source: Pictures) -> None:
@@ -243,11 +251,11 @@ def test_a_run_goes_on_with_its_own_data_only(uninterrupted: Path, source: Pictu
     changed = source.images.copy()
     changed[3, 0, 0, 0] ^= 1
     with pytest.raises(InputError, match="fingerprint"):
-        train(Pictures(changed), uninterrupted, settings, resume=True)
+        run_training(Pictures(changed), uninterrupted, settings, resume=True)
     with pytest.raises(InputError, match="count 20; pictures has 9"):
-        train(Pictures(noise_images(9, 16)), uninterrupted, settings, resume=True)
+        run_training(Pictures(noise_images(9, 16)), uninterrupted, settings, resume=True)
     with pytest.raises(InputError, match="resolution 16; pictures has 8"):
-        train(Pictures(noise_images(20, 8)), uninterrupted, settings, resume=True)
+        run_training(Pictures(noise_images(20, 8)), uninterrupted, settings, resume=True)
 
 
 def test_a_checkpoint_of_other_networks_is_refused(uninterrupted: Path, source: Pictures) -> None:
@@ -256,12 +264,12 @@ def test_a_checkpoint_of_other_networks_is_refused(uninterrupted: Path, source: 
     config["settings"]["fmap_max"] = 4
     file.write_text(json.dumps(config))
     with pytest.raises(InputError, match="does not fit this run"):
-        train(source, uninterrupted, resumed_settings(uninterrupted, {}), resume=True)
+        run_training(source, uninterrupted, resumed_settings(uninterrupted, {}), resume=True)
 
 
 def test_two_processes_cannot_share_a_run(uninterrupted: Path, source: Pictures) -> None:
     with folder_lock(uninterrupted), pytest.raises(OutputError, match="in use"):
-        train(source, uninterrupted, resumed_settings(uninterrupted, {}), resume=True)
+        run_training(source, uninterrupted, resumed_settings(uninterrupted, {}), resume=True)
 
 
 def test_a_loss_that_is_not_finite_keeps_the_last_good_checkpoint(
@@ -274,11 +282,112 @@ def test_a_loss_that_is_not_finite_keeps_the_last_good_checkpoint(
 
     monkeypatch.setattr(WganGp, "generator", failing)
     with pytest.raises(PgtoolsError, match="not finite") as caught:
-        train(source, tmp_path / "run", tiny)
+        run_training(source, tmp_path / "run", tiny)
     assert "last good state" in caught.value.hint
-    state = read_checkpoint(tmp_path / "run" / "checkpoint.pt")
-    assert state["progress"]["images"] == 64
-    assert all(torch.isfinite(weights).all() for weights in state["networks"]["generator"].values())
+    state = latest(tmp_path / "run")
+    assert state.images == 64
+    assert all(torch.isfinite(weights).all() for weights in state.part("generator").values())
+
+
+def failing_once_at(step: int, monkeypatch: pytest.MonkeyPatch, *, times: int = 1) -> None:
+    """Let the generator's loss be NaN from its `step`-th evaluation on, for so many evaluations."""
+    sane, calls = WganGp.generator, iter(range(10_000))
+
+    def failing(self: WganGp, scores: torch.Tensor) -> torch.Tensor:
+        return sane(self, scores) * (float("nan") if step <= next(calls) < step + times else 1)
+
+    monkeypatch.setattr(WganGp, "generator", failing)
+
+
+def test_a_run_rolls_back_and_goes_on_with_other_latents(
+    tmp_path: Path,
+    source: Pictures,
+    tiny: TrainSettings,
+    uninterrupted: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    failing_once_at(12, monkeypatch)  # after 64 images, where the last checkpoint is
+    settings = dataclasses.replace(tiny, on_nan="rollback")
+    done = run_training(source, tmp_path / "run", settings, score=score)
+    assert (done.images, done.rollbacks) == (256, 1)
+    assert "rolled back to 0.1 kimg" in capsys.readouterr().err
+    log, undisturbed = timeless(tmp_path / "run" / "log.jsonl"), timeless(uninterrupted / "log.jsonl")
+    assert [line["images"] for line in log] == [line["images"] for line in undisturbed]
+    assert [line["rollbacks"] for line in log] == [0, 0, 1, 1, 1, 1, 1, 1]
+    assert log[:2] == undisturbed[:2]
+    assert log[2]["loss_generator"] != undisturbed[2]["loss_generator"]
+
+
+def test_a_run_that_rolls_back_in_vain_stops(
+    tmp_path: Path, source: Pictures, tiny: TrainSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failing_once_at(12, monkeypatch, times=10_000)
+    with pytest.raises(PgtoolsError, match=r"not finite at .* after 3 rollbacks") as caught:
+        run_training(source, tmp_path / "run", dataclasses.replace(tiny, on_nan="rollback"))
+    assert "000000064.safetensors is the last good state" in caught.value.hint
+    assert latest(tmp_path / "run").images == 64
+
+
+def test_the_best_snapshot_is_named_and_its_checkpoint_kept(
+    tmp_path: Path, source: Pictures, tiny: TrainSettings
+) -> None:
+    def scores(images: ImageSource) -> list[MetricResult]:
+        value = {"000000064": 3.0, "000000128": 1.0, "000000192": 2.0, "000000256": 1.5}
+        moment = max(file.stem for file in (tmp_path / "run" / "snapshots").iterdir())
+        return [
+            MetricResult(metric="other", direction="lower", values={"value": -value[moment]}),
+            MetricResult(metric="mean", direction="lower", values={"32": 0.0, "average": value[moment]}),
+        ]
+
+    settings = dataclasses.replace(tiny, metrics="other,mean", best="mean", keep_checkpoints=1)
+    run_training(source, tmp_path / "run", settings, score=scores)
+    best = RunFolder(tmp_path / "run").best()
+    assert best is not None
+    assert (best.images, best.metric, best.part, best.value) == (128, "mean", "average", 1.0)
+    kept = sorted(file.stem for file in (tmp_path / "run" / "checkpoints").glob("*.safetensors"))
+    assert kept == ["000000128", "000000256"]
+    assert len(lines(tmp_path / "run" / "scores.jsonl")) == 8
+
+
+def test_scores_have_a_rhythm_of_their_own(tmp_path: Path, source: Pictures, tiny: TrainSettings) -> None:
+    settings = dataclasses.replace(tiny, every=0.096, snapshot_kimg=0.128)
+    run_training(source, tmp_path / "run", settings, score=score)
+    assert [line["images"] for line in lines(tmp_path / "run" / "scores.jsonl")] == [96, 192, 256]
+    snapshots = [int(file.stem) for file in RunFolder(tmp_path / "run").snapshots()]
+    assert snapshots == [96, 128, 192, 256]
+
+
+def test_classes_are_trained_and_generated(tmp_path: Path, source: Pictures, tiny: TrainSettings) -> None:
+    class Labelled(Pictures):
+        def read_labels(self) -> Any:
+            return np.arange(len(self)) % 3
+
+    brief = dataclasses.replace(tiny, labels=True, total_kimg=0.032)
+    run_training(Labelled(source.images), tmp_path / "run", brief)
+    snapshot = read_snapshot(RunFolder(tmp_path / "run").find_snapshot())
+    assert snapshot.generator.shape.labels == 3
+    made = open_generator(tmp_path / "run", count=12)
+    assert made.labels is not None and set(made.labels) <= {0, 1, 2}
+    with pytest.raises(InputError, match="has no labels"):
+        run_training(source, tmp_path / "other", brief)
+
+
+@pytest.mark.parametrize("loss", ["wgan-gp", "lsgan"])
+def test_bfloat16_and_least_squares_resume_to_the_bit_too(
+    tmp_path: Path, source: Pictures, tiny: TrainSettings, loss: str
+) -> None:
+    settings = dataclasses.replace(
+        tiny, loss=loss, precision="bfloat16", total_kimg=0.128, metrics="", discriminator_steps=2
+    )
+    run_training(source, tmp_path / "whole", settings)
+    run = tmp_path / "halves"
+    run_training(source, run, dataclasses.replace(settings, total_kimg=0.064))
+    run_training(source, run, resumed_settings(run, {"total_kimg": 0.128}), resume=True)
+    one, two = latest(tmp_path / "whole"), latest(run)
+    torch.testing.assert_close(one.tensors, two.tensors, rtol=0, atol=0)
+    assert timeless(tmp_path / "whole" / "log.jsonl") == timeless(run / "log.jsonl")
+    assert json.loads((run / "config.json").read_text())["settings"]["precision"] == "bfloat16"
 
 
 def test_a_crash_before_the_first_checkpoint_is_no_loss(
@@ -287,28 +396,30 @@ def test_a_crash_before_the_first_checkpoint_is_no_loss(
     run = tmp_path / "early"
     folder = RunFolder(run)
     run.mkdir()
-    folder.write_config(tiny, json.loads((uninterrupted / "config.json").read_text())["data"], {})
-    train(source, run, resumed_settings(run, {}), resume=True, score=score)
+    folder.write_config(
+        dataclasses.replace(tiny, total_kimg=0.256), json.loads((uninterrupted / "config.json").read_text())["data"], {}
+    )
+    run_training(source, run, resumed_settings(run, {}), resume=True, score=score)
     assert_same_run(run, uninterrupted)
 
 
 def test_a_checkpoint_by_the_clock_changes_nothing(
     tmp_path: Path, source: Pictures, tiny: TrainSettings, uninterrupted: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run, sane, calls = tmp_path / "often", trainer.generator_step, iter(range(1000))
+    run, sane, calls = tmp_path / "often", Stepper.step, iter(range(1000))
 
     def failing(*words: Any, **named: Any) -> torch.Tensor:
         if next(calls) == 13:  # in the update that begins at 96 images
             raise KeyboardInterrupt
         return sane(*words, **named)
 
-    monkeypatch.setattr(trainer, "generator_step", failing)
+    monkeypatch.setattr(Stepper, "step", failing)
     settings = dataclasses.replace(tiny, checkpoint_minutes=1e-9)
     with pytest.raises(KeyboardInterrupt):
-        train(source, run, settings, score=score)
-    assert read_checkpoint(run / "checkpoint.pt")["progress"]["images"] == 96
+        run_training(source, run, settings, score=score)
+    assert latest(run).images == 96
     assert [file.stem for file in RunFolder(run).snapshots()] == ["000000064"]
-    train(source, run, resumed_settings(run, {"checkpoint_minutes": 0.0}), resume=True, score=score)
+    run_training(source, run, resumed_settings(run, {"checkpoint_minutes": 0.0}), resume=True, score=score)
     assert_same_run(run, uninterrupted)
 
 
@@ -317,11 +428,11 @@ def test_a_checkpoint_is_due_by_the_clock(
     tmp_path: Path, tiny: TrainSettings, monkeypatch: pytest.MonkeyPatch, minutes: float, times: int
 ) -> None:
     written, clock = [], iter(range(0, 1_000_000, 61))
-    monkeypatch.setattr(trainer, "write_checkpoint", lambda path, state: written.append(state["progress"]["images"]))
-    monkeypatch.setattr(trainer.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(RunFolder, "write_checkpoint", lambda self, checkpoint: written.append(checkpoint.images))
+    monkeypatch.setattr(output.time, "monotonic", lambda: next(clock))
     flat = Pictures(np.zeros((4, 3, 4, 4), np.uint8))
     settings = dataclasses.replace(tiny, total_kimg=0.08, snapshot_kimg=9.0, checkpoint_minutes=minutes)
-    train(flat, tmp_path / "run", settings)
+    run_training(flat, tmp_path / "run", settings)
     assert written == [0, 16, 32, 48, 64, 80][:: 5 if times == 2 else 1]
 
 
@@ -329,19 +440,19 @@ def test_weights_that_are_not_finite_replace_no_good_checkpoint(
     tmp_path: Path, source: Pictures, tiny: TrainSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The last step before 64 images breaks the weights: every loss until then is finite.
-    sane, calls = trainer.generator_step, iter(range(1000))
+    sane, calls = Stepper.step, iter(range(1000))
 
-    def breaking(networks: trainer.Networks, *words: Any, **named: Any) -> torch.Tensor:
-        figure = sane(networks, *words, **named)
+    def breaking(self: Stepper, *words: Any, **named: Any) -> torch.Tensor:
+        figure = sane(self, *words, **named)
         if next(calls) == 7:
-            next(networks.discriminator.parameters()).data.view(-1)[0] = float("inf")
+            next(self.networks.discriminator.parameters()).data.view(-1)[0] = float("inf")
         return figure
 
-    monkeypatch.setattr(trainer, "generator_step", breaking)
+    monkeypatch.setattr(Stepper, "step", breaking)
     with pytest.raises(PgtoolsError, match=r"not finite at 0\.1 kimg") as caught:
-        train(source, tmp_path / "run", tiny)
+        run_training(source, tmp_path / "run", tiny)
     assert "last good state" in caught.value.hint
-    assert read_checkpoint(tmp_path / "run" / "checkpoint.pt")["progress"]["images"] == 0
+    assert latest(tmp_path / "run").images == 0
     assert not RunFolder(tmp_path / "run").snapshots()
 
 
@@ -356,19 +467,19 @@ def test_a_score_that_fails_is_told_and_made_up_for(
     capsys: pytest.CaptureFixture[str],
     fault: Exception | float,
 ) -> None:
-    def failing(images: ImageSource) -> MetricResult:
+    def failing(images: ImageSource) -> list[MetricResult]:
         if isinstance(fault, Exception):
             raise fault
-        return MetricResult(metric="mean", direction="lower", values={"value": fault})
+        return [MetricResult(metric="mean", direction="lower", values={"value": fault})]
 
     run = tmp_path / "run"
-    assert train(source, run, dataclasses.replace(tiny, total_kimg=0.064), score=failing).images == 64
+    assert run_training(source, run, dataclasses.replace(tiny, total_kimg=0.064), score=failing).images == 64
     told = capsys.readouterr().err
     reason = str(fault).splitlines()[0] if isinstance(fault, Exception) else "not finite"
     assert "000000064.safetensors has no score" in told and reason in told
-    assert read_checkpoint(run / "checkpoint.pt")["progress"]["images"] == 64
+    assert latest(run).images == 64
     assert not (run / "scores.jsonl").exists()
-    train(source, run, resumed_settings(run, {}), resume=True, score=score)
+    run_training(source, run, resumed_settings(run, {}), resume=True, score=score)
     assert lines(run / "scores.jsonl") == lines(uninterrupted / "scores.jsonl")[:1]
 
 
@@ -376,14 +487,14 @@ def test_a_score_that_fails_is_told_and_made_up_for(
 def test_a_run_whose_checkpoint_is_lost_is_not_begun_again(
     tmp_path: Path, source: Pictures, uninterrupted: Path, kept: str
 ) -> None:
-    (uninterrupted / "checkpoint.pt").unlink()
+    shutil.rmtree(uninterrupted / "checkpoints")
     for name in {"log.jsonl", "scores.jsonl"} - {kept}:
         (uninterrupted / name).unlink()
     if kept != "snapshots":
         shutil.rmtree(uninterrupted / "snapshots")
     before = {file: file.read_bytes() for file in uninterrupted.rglob("*") if file.is_file()}
-    with pytest.raises(InputError, match=r"checkpoint\.pt is missing"):
-        train(source, uninterrupted, resumed_settings(uninterrupted, {}), resume=True)
+    with pytest.raises(InputError, match="holds no checkpoint"):
+        run_training(source, uninterrupted, resumed_settings(uninterrupted, {}), resume=True)
     assert {file: file.read_bytes() for file in uninterrupted.rglob("*") if file.is_file()} == before
 
 
@@ -421,7 +532,7 @@ def test_too_narrow_a_network_is_refused_before_the_data_are_read(
 ) -> None:
     monkeypatch.setattr(Pictures, "read_top", None)
     with pytest.raises(UsageError, match="width of 4"):
-        train(source, tmp_path / "run", dataclasses.replace(tiny, fmap_base=32))
+        run_training(source, tmp_path / "run", dataclasses.replace(tiny, fmap_base=32))
     assert not (tmp_path / "run").exists()
 
 
@@ -429,6 +540,6 @@ def test_too_narrow_a_network_is_refused_before_the_data_are_read(
 def test_cuda_trains_the_same_run_within_float_tolerance(tmp_path: Path, source: Pictures, tiny: TrainSettings) -> None:
     brief = dataclasses.replace(tiny, total_kimg=0.032)
     for device in ("cpu", "cuda"):
-        train(source, tmp_path / device, dataclasses.replace(brief, device=device))
+        train(source, tmp_path / device, brief, place=Place(torch.device(device)))
     logs = [timeless(tmp_path / device / "log.jsonl")[-1] for device in ("cpu", "cuda")]
     assert logs[0] == pytest.approx(logs[1], rel=0.02)

@@ -61,3 +61,51 @@ def gradient_penalty(scores: Callable[[Array], Array], x: Array, target: float, 
         gradient[place] = (scores(up).sum() - scores(down).sum()) / (2 * step)
     norms = np.sqrt((gradient**2).sum(axis=(1, 2, 3)))
     return float(((norms - target) ** 2).mean() / target**2)
+
+
+def pixel_norm(x: Array) -> Array:
+    """Divide every vector along dimension 1 by its root mean square."""
+    return x / np.sqrt((x**2).mean(axis=1, keepdims=True) + 1e-8)
+
+
+def layer_norm(x: Array, gain: Array, bias: Array) -> Array:
+    """Give every image mean 0 and variance 1 over all its numbers, then each channel its gain and bias."""
+    out = np.zeros_like(x)
+    for n, image in enumerate(x):
+        normed = (image - image.mean()) / np.sqrt(image.var() + 1e-5)
+        for c in range(len(image)):
+            out[n, c] = gain[c] * normed[c] + bias[c]
+    return out
+
+
+def minibatch_discrimination(x: Array, weight: Array) -> Array:
+    """Append, for every kernel (five rows of the weight), the closeness to the other images."""
+    kernels = len(weight) // 5
+    closeness = np.zeros((len(x), kernels))
+    for i in range(len(x)):
+        for j in range(len(x)):
+            for k in range(kernels):
+                rows = weight[5 * k : 5 * k + 5]
+                if i != j:
+                    closeness[i, k] += np.exp(-np.abs(rows @ x[i] - rows @ x[j]).sum())
+    return np.concatenate([x, closeness], axis=1)
+
+
+def generator_at_4(latents: Array, labels: Array, weights: dict[str, Array]) -> Array:
+    """Return the generator's images at 4×4; weights are scaled already and named as the layers are."""
+    x = pixel_norm(np.concatenate([latents, labels], axis=1))
+    x = (x @ weights["dense.weight"].T).reshape(len(x), -1, 4, 4) + weights["dense.bias"][:, None, None]
+    x = pixel_norm(leaky(x))
+    x = pixel_norm(leaky(conv3x3(x, weights["conv.weight"], weights["conv.bias"])))
+    colours = np.einsum("nchw,oc->nohw", x, weights["to_rgb.4.weight"][:, :, 0, 0])
+    return colours + weights["to_rgb.4.bias"][:, None, None]
+
+
+def discriminator_at_4(images: Array, group: int, weights: dict[str, Array]) -> tuple[Array, Array]:
+    """Return scores (N,) and class logits (N, labels) of 4×4 images; the first output is the score."""
+    x = np.einsum("nchw,oc->nohw", images, weights["from_rgb.4.weight"][:, :, 0, 0])
+    x = minibatch_stddev(leaky(x + weights["from_rgb.4.bias"][:, None, None]), group)
+    x = leaky(conv3x3(x, weights["conv.weight"], weights["conv.bias"]))
+    x = leaky(x.reshape(len(x), -1) @ weights["dense0.weight"].T + weights["dense0.bias"])
+    x = x @ weights["dense1.weight"].T + weights["dense1.bias"]
+    return x[:, 0], x[:, 1:]

@@ -33,7 +33,7 @@ def draw_run(folder: Path, *, resolution: int = 16, ticks: int = 60, grids: int 
     settings = settings_from("compact", {"total_kimg": 120.0, "learning_rate": 0.001, "mirror": True}).as_dict()
     config = {
         "format": "pgtools-run",
-        "version": 1,
+        "version": 2,
         "pgtools": "0.1.0",
         "settings": settings,
         "data": {**DATA, "resolution": resolution},
@@ -73,8 +73,13 @@ def _tick(i: int, ticks: int, resolution: int, rng: np.random.Generator) -> dict
         "loss_discriminator": -wasserstein + penalty,
         "wasserstein": wasserstein,
         "gradient_penalty": penalty,
+        "gradient_norm_generator": math.exp(-kimg / 60) * rng.uniform(0.5, 1),
+        "gradient_norm_discriminator": 4 * rng.uniform(0.5, 1),
         "images_per_second": 2400 / live + rng.normal(0, 3),
         "seconds": 34.5 * kimg,
+        "data_wait": 0.012 if i % 2 else 0.004,
+        "memory_gb": 1.5 + 0.01 * i,
+        "rollbacks": 0,
     }
 
 

@@ -89,7 +89,7 @@ def test_the_page_is_well_formed_and_accessible(make_run: MakeRun, result: Metri
     assert len(images) == 2 + 8
     assert all(attrs["alt"] and attrs["width"] and attrs["height"] for attrs in images)
     charts = [attrs for attrs in reader.all("div") if attrs.get("role") == "img"]
-    assert len(charts) == len(reader.all("svg")) == 5
+    assert len(charts) == len(reader.all("svg")) == 6
     assert all(attrs["aria-label"] for attrs in charts)
     assert all(attrs.get("scope") for attrs in reader.all("th"))
     assert len(reader.all("h1")) == 1
@@ -100,7 +100,7 @@ def test_the_page_is_well_formed_and_accessible(make_run: MakeRun, result: Metri
 
 def test_figures_and_tables_are_numbered_through(make_run: MakeRun) -> None:
     text = Reader(page_of(make_run(), usual={"mirror": False}, reference="compact")).text
-    assert [int(n) for n in re.findall(r"Figure (\d+)\.", text)] == list(range(1, 8))
+    assert [int(n) for n in re.findall(r"Figure (\d+)\.", text)] == list(range(1, 9))
     assert [int(n) for n in re.findall(r"Table (\d+)\.", text)] == [1, 2]
 
 
@@ -115,6 +115,8 @@ def test_known_words_of_a_known_run(make_run: MakeRun, result: MetricResult) -> 
         "29 images/s",
         "30,000 images",
         "23.1 + 23.1 M",
+        "0.8 % of the time",
+        "2.1 GB",
         "MS-SSIM ↓ lower is better; 20,000 images, seed 7; m.json value 0.2838 0.0012",
         "lower is better; 2,048 images, seed 0; in the run at 120 kimg",
     ):
@@ -145,6 +147,48 @@ def test_every_metric_of_the_run_has_its_own_chart(make_run: MakeRun) -> None:
     charts = compose(read_run(folder), [], Knowledge()).score_curves
     assert [chart.title for chart in charts] == ["swd over training", "msssim over training"]
     assert charts[1].alt == "msssim over training: value from 0.3 to 0.3."
+
+
+def test_the_best_snapshot_is_marked(make_run: MakeRun) -> None:
+    folder = make_run(grids=4)
+    plain = compose(read_run(folder), [], Knowledge())
+    mark_best(folder, 60_000)
+    page = compose(read_run(folder), [], Knowledge())
+    assert page.score_curves[0].caption.endswith("Ringed: the best snapshot, average at 60 kimg.")
+    assert page.score_curves[0].svg != plain.score_curves[0].svg
+    marked = [picture.caption for picture in page.strip if picture.caption.endswith(", best")]
+    assert len(marked) == 1 and marked[0].startswith("60 kimg, ")
+    assert {row.name: row.value for row in page.origins}["best snapshot"] == "after 60,000 images: swd, average 3.5"
+
+
+def test_a_damaged_mark_is_a_note(make_run: MakeRun) -> None:
+    folder = make_run()
+    mark_best(folder, 60_000).write_text('{"images": 1}')
+    page = compose(read_run(folder), [], Knowledge())
+    assert any("best.json is damaged" in note for note in page.notes)
+
+
+def mark_best(folder: Path, images: int) -> Path:
+    file = folder / "checkpoints" / "best.json"
+    file.parent.mkdir()
+    named = {"file": None, "snapshot": f"{images:09d}.safetensors"}
+    file.write_text(json.dumps({**named, "images": images, "metric": "swd", "part": "average", "value": 3.5}))
+    return file
+
+
+def test_a_log_of_the_first_version_has_no_new_columns(make_run: MakeRun) -> None:
+    folder = make_run()
+    new = ("gradient_norm_generator", "gradient_norm_discriminator", "data_wait", "memory_gb", "rollbacks")
+    ticks = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    kept = [{name: value for name, value in tick.items() if name not in new} for tick in ticks]
+    (folder / "log.jsonl").write_text("".join(json.dumps(tick) + "\n" for tick in kept))
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "version": 1}))
+    page = compose(read_run(folder), [], Knowledge())
+    assert "Gradient norms" not in [chart.title for chart in page.curves]
+    assert [fact.label for fact in page.facts] == [
+        *("Real images shown", "Training time", "Mean throughput", "Data set", "Parameters, G + D"),
+    ]
 
 
 def test_only_what_spans_decades_by_nature_is_drawn_over_decades(

@@ -6,7 +6,7 @@ import click
 
 from pgtools.cli._lazy import LazyCommands, OrderedGroup
 
-COMMANDS = ("build", "stores", "restore", "metrics")
+COMMANDS = ("build", "stores", "restore", "metrics", "train", "growing")
 
 
 @click.group(
@@ -24,4 +24,6 @@ def command() -> None:
       pgtools bench stores
       pgtools bench restore
       pgtools bench metrics
+      pgtools bench train
+      pgtools bench growing
     """

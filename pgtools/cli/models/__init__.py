@@ -6,7 +6,7 @@ import click
 
 from pgtools.cli._lazy import LazyCommands, OrderedGroup
 
-COMMANDS = ("list", "fetch", "add", "verify", "path", "remove", "measure", "train-restorer")
+COMMANDS = ("list", "fetch", "add", "verify", "path", "remove", "measure", "train-restorer", "import-karras")
 
 
 @click.group(

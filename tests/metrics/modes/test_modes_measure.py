@@ -17,9 +17,9 @@ from pgtools.metrics.modes.collect import Classes
 from pgtools.metrics.modes.data import DataClasses, classes_of
 from pgtools.metrics.modes.measure import RecoveredModesMeasure
 from pgtools.metrics.modes.settings import RecoveredModesSettings
-from pgtools.progan.checkpoint import Snapshot, write_snapshot
 from pgtools.progan.config import Architecture
 from pgtools.progan.generator import Generator
+from pgtools.progan.run.snapshot import Snapshot, write_snapshot
 from pgtools.runtime.results import MetricResult, result_from_dict
 from pgtools.runtime.run_format import SNAPSHOT_SUFFIX
 from tests.metrics.modes.digits import stacked, write_mnist

@@ -1,0 +1,1 @@
+"""How fast training is: the engine beside the same networks written plainly, and growing beside not growing."""

@@ -1,0 +1,83 @@
+"""What a run begins with, and what may differ when it goes on."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from pgtools.errors import InputError, UsageError
+from pgtools.progan.config import TrainSettings, settings_from
+from pgtools.progan.run.folder import RunFolder, is_run
+from pgtools.runtime import run_format as names
+from pgtools.stores.source import ImageSource
+
+# What may differ when a run goes on: none of it changes what a step computes. (micro_batch, like another number of
+# processes, sums in another order: the same figures to rounding.)
+FREE = frozenset(
+    {
+        *("device", "total_kimg", "checkpoint_minutes", "metrics", "num_images", "every", "best"),
+        *("keep_checkpoints", "on_nan", "tensorboard", "memory", "workers", "micro_batch", "cuda_graphs"),
+    }
+)
+
+
+def begin(run: Path, preset: str, chosen: dict[str, Any]) -> TrainSettings:
+    """Return the settings of a new run, once it is sure that the run can be written.
+
+    Raises:
+        OutputError: the folder holds something, or cannot be written.
+        UsageError: there is no such preset, or a value is out of range.
+    """
+    settings = settings_from(preset, chosen)
+    RunFolder(run).check_new()
+    return settings
+
+
+def resumed_settings(run: Path, chosen: dict[str, Any], *, preset: str | None = None) -> TrainSettings:
+    """Return the settings that a run began with; `chosen` may name other values of what is FREE.
+
+    Raises:
+        InputError: the folder holds no run, or its config is damaged.
+        UsageError: `chosen` or the preset differ in a field that changes what is computed.
+    """
+    if not is_run(run):
+        raise InputError(f"{run} holds no run to go on with.", hint="Leave out --resume to begin one.")
+    began = RunFolder(run).read_config()["settings"]
+    known = {field.name for field in dataclasses.fields(TrainSettings)}
+    if set(began) != known:
+        odd = ", ".join(sorted(set(began) ^ known))
+        raise InputError(f"{run / names.CONFIG} has other settings than this pgtools knows: {odd}.")
+    try:
+        TrainSettings(**began)
+    except UsageError as error:
+        raise InputError(f"{run / names.CONFIG} is damaged: {error.message}") from None
+    asked = chosen if preset is None else settings_from(preset, chosen).as_dict()
+    for name in [name for name in asked if name not in FREE]:
+        if asked[name] != began[name]:
+            raise UsageError(
+                f"{run} began with --{name.replace('_', '-')} {began[name]}; it cannot go on with {asked[name]}.",
+                hint="Leave the option out, or begin a new run.",
+            )
+    return TrainSettings(**{**began, **chosen})
+
+
+def describe(source: ImageSource) -> dict[str, Any]:
+    """Return what config.json says of the data."""
+    return {
+        "name": source.name,
+        "resolution": source.resolution,
+        "count": len(source),
+        "fingerprint": source.fingerprint(),
+        "classes": 0 if source.labels is None else int(source.labels.max()) + 1,
+    }
+
+
+def check_same_data(began: dict[str, Any], now: dict[str, Any]) -> None:
+    """Raise InputError if a run that began on some data would go on with others."""
+    for name in ("resolution", "count", "fingerprint"):
+        if began[name] != now[name]:
+            raise InputError(
+                f"The run began on data with {name} {began[name]}; {now['name']} has {now[name]}.",
+                hint="Name the store that the run began with.",
+            )
