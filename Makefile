@@ -23,8 +23,9 @@ $(VENV)/.precision-installed: $(VENV)/.installed
 demo: $(VENV)/.installed
 	$(BIN)/pgtools demo --out $(DEMO) --overwrite
 
+# A worker a core; a file's tests stay together, so that they share what they made.
 test: $(VENV)/.installed
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 check: $(VENV)/.installed
 	$(BIN)/ruff format --check .

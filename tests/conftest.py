@@ -9,7 +9,18 @@ from pathlib import Path
 
 import pytest
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # one worker a core: read where torch is loaded, here and in child processes
+    os.environ["OMP_NUM_THREADS"] = "1"
+
 SHARED = Path(os.environ.get("PGTOOLS_SHARED", Path(__file__).parents[2] / "shared"))
+
+
+@pytest.hookimpl(optionalhook=True)  # pytest without pytest-xdist knows no such hook
+def pytest_xdist_auto_num_workers() -> int:
+    """As many workers as this process may use cores; pytest-xdist itself counts two threads of a core as one."""
+    from pgtools.runtime.workers import cpu_count
+
+    return cpu_count()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

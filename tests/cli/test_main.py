@@ -123,8 +123,9 @@ def test_doctor(pgtools) -> None:
 def test_store_info(pgtools, tmp_path) -> None:
     from pgtools.demo.faces import write_faces
 
+    plain = ("--restore", "none", "--superres", "lanczos", "--workers", 1)
     write_faces(tmp_path / "photos", count=3, seed=0, layout="aligned")
-    built = pgtools("build-celebahq", tmp_path / "photos", tmp_path / "a.lmdb", "--resolution", 16, "--json")
+    built = pgtools("build-celebahq", tmp_path / "photos", tmp_path / "a.lmdb", "--resolution", 16, *plain, "--json")
     assert json.loads(built.out)["kept"] == 3
     facts = json.loads(pgtools("store", "info", tmp_path / "a.lmdb", "--json").out)
     assert (facts["images"], facts["levels"]) == (3, [16, 8, 4])

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,10 @@ from pgtools.progan.config import Architecture, TrainSettings
 from pgtools.progan.layers import minibatch_stddev
 from pgtools.progan.parallel import check_shares, part_count, places
 from pgtools.progan.run.folder import RunFolder
+from tests.conftest import Outcome
 from tests.progan.conftest import Pictures, run_training, tiny_options
+
+Run = Callable[..., Outcome]
 
 FIGURES = ("loss_generator", "loss_discriminator", "wasserstein", "gradient_penalty")
 NORMS = ("gradient_norm_generator", "gradient_norm_discriminator")
@@ -86,7 +90,7 @@ def test_gradients_of_parts_add_up_to_the_minibatchs(tmp_path: Path, source: Pic
     np.testing.assert_allclose(figures(tmp_path / "parts"), figures(tmp_path / "whole"), rtol=2e-4, atol=1e-5)
 
 
-def test_two_processes_compute_what_one_computes(tmp_path: Path, folder: Path, source: Pictures) -> None:
+def test_two_processes_compute_what_one_computes(tmp_path: Path, folder: Path, pgtools: Run) -> None:
     # Minibatches of 8 images, two groups of 4; the run begins at 4² and grows into 8².
     words = tiny_options(minibatch="4:8", total_kimg=0.128, num_images=6)
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
@@ -94,8 +98,8 @@ def test_two_processes_compute_what_one_computes(tmp_path: Path, folder: Path, s
     done = subprocess.run(both, capture_output=True, text=True, cwd=Path(__file__).parents[2], timeout=240)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("128") == 1  # one process speaks
-    alone = [sys.executable, "-m", "pgtools", "train", str(folder), "--out", str(tmp_path / "one"), *words]
-    subprocess.run(alone, check=True, capture_output=True, cwd=Path(__file__).parents[2])
+    alone = pgtools("train", folder, "--out", tmp_path / "one", *words)
+    assert alone.code == 0, alone.err
     two, one = figures(tmp_path / "two"), figures(tmp_path / "one")
     # The losses agree to 1e-5 while the weights are the same; sums that round otherwise then move them apart, slowly.
     np.testing.assert_allclose(two[0], one[0], atol=1e-5)
@@ -103,11 +107,6 @@ def test_two_processes_compute_what_one_computes(tmp_path: Path, folder: Path, s
     assert (tmp_path / "two" / "scores.jsonl").exists()
     weights = [RunFolder(tmp_path / name).read_latest() for name in ("one", "two")]
     assert weights[1] is not None and weights[1].progress["processes"] == 2
-    resumed = subprocess.run(
-        [*alone[:5], "--out", str(tmp_path / "two"), "--resume", "--total-kimg", "0.144"],
-        capture_output=True,
-        text=True,
-        cwd=Path(__file__).parents[2],
-    )
-    assert resumed.returncode == 0, resumed.stderr
-    assert "trained by 2 processes and goes on with 1" in resumed.stderr
+    resumed = pgtools("train", folder, "--out", tmp_path / "two", "--resume", "--total-kimg", "0.144")
+    assert resumed.code == 0, resumed.err
+    assert "trained by 2 processes and goes on with 1" in resumed.err

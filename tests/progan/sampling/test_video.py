@@ -128,8 +128,18 @@ def test_decoders_find_the_frames_again(tmp_path: Path, suffix: str) -> None:
     for frame, truth in zip(found, wanted, strict=True):
         assert frame.shape == truth.shape
         assert np.abs(frame.astype(int) - truth).mean() < 3
-        np.testing.assert_allclose(frame.mean(axis=(0, 1)), truth.mean(axis=(0, 1)), atol=2.5)
     assert [path.name for path in tmp_path.iterdir()] == [file.name]
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".gif", ".webp"])
+def test_colours_are_those_of_the_frames(tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Almost without loss: at the quality that is shipped, x264 rounds colours that hardly change by up to 3 levels,
+    # and not always the same way.
+    monkeypatch.setattr(encoding, "CRF", 1)
+    file, wanted = tmp_path / f"a{suffix}", smooth_frames(12, 64, 96)
+    encoding.write_video(file, iter(wanted), count=12, fps=30)
+    for frame, truth in zip(decode(file)[0], wanted, strict=True):
+        np.testing.assert_allclose(frame.mean(axis=(0, 1)), truth.mean(axis=(0, 1)), atol=2)
 
 
 def test_an_mp4_is_what_browsers_play(tmp_path: Path) -> None:
