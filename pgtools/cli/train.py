@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import torch
 
     from pgtools.progan.output import Score
+    from pgtools.progan.parallel import Place
     from pgtools.progan.run.progress import Progress
     from pgtools.progan.trainer import Begin
     from pgtools.stores.source import ImageSource
@@ -85,13 +86,13 @@ def command(
     _check(asked, show=show)
     began_with, settings = _settings(asked, _named(chosen), show=show)
     source = open_source(store)
-    with launched(settings.device) as device:
+    with launched(settings.device) as place:
         if show:
-            _show(source, settings, device, as_json=as_json)
+            _show(source, settings, place.device, as_json=as_json)
             return
         if not resume:
             settings.check_resolution(source.resolution)
-        _train(asked, source, settings, (began_with, device), as_json=as_json)
+        _train(asked, source, settings, began_with, place, as_json=as_json)
 
 
 def _check(asked: _Asked, *, show: bool) -> None:
@@ -157,20 +158,17 @@ def _train(
     asked: _Asked,
     source: ImageSource,
     settings: TrainSettings,
-    where: tuple[Begin, torch.device],
+    began_with: Begin,
+    place: Place,
     *,
     as_json: bool,
 ) -> None:
-    from pgtools.progan.trainer import Place, train
-    from pgtools.runtime.distributed import Processes
+    from pgtools.progan.trainer import train
 
-    began_with, device = where
-    processes = Processes()
-    first = processes.rank == 0
+    first = place.processes.rank == 0
     if first and not asked.resume:
         say(preset_description(asked.preset or DEFAULT_PRESET))
-    score = _scorer(source, settings, device) if first else None
-    place = Place(device, processes)
+    score = _scorer(source, settings, place.device) if first else None
     progress = train(source, Path(str(asked.run)), settings, place=place, begin=began_with, score=score)
     if first:
         _print(asked, progress, as_json=as_json)

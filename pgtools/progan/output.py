@@ -6,12 +6,10 @@ import dataclasses
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from types import TracebackType
 
 import torch
 
-from pgtools.errors import PgtoolsError
 from pgtools.imaging.grid import tile
 from pgtools.progan.config import TrainSettings
 from pgtools.progan.run.checkpoint import Checkpoint, adam_tensors
@@ -67,8 +65,12 @@ class Output:
             self.save(progress, stage)
         self._score_newest()
 
-    def write_due(self, before: int, progress: Progress, stage: Stage, *, last: bool) -> bool:
-        """Write what became due since `before` images; return whether a checkpoint was written."""
+    def rewound(self) -> None:
+        """Tell what is open that the folder went back to its latest checkpoint."""
+        self._record.rewound()
+
+    def write_due(self, before: int, progress: Progress, stage: Stage, *, last: bool) -> None:
+        """Write what became due since `before` images."""
         now, settings = progress.images, self.settings
         if last or crossed(before, now, settings.log_kimg):
             self._log(progress, stage)
@@ -83,22 +85,12 @@ class Output:
             self.save(progress, stage, snapshot=True)
             if scored:
                 self._score_newest()
-            return True
-        if settings.checkpoint_minutes and time.monotonic() - self._saved >= 60 * settings.checkpoint_minutes:
+        elif settings.checkpoint_minutes and time.monotonic() - self._saved >= 60 * settings.checkpoint_minutes:
             self.save(progress, stage)
-            return True
-        return False
 
     def save(self, progress: Progress, stage: Stage, *, snapshot: bool = False) -> None:
-        """Write a checkpoint, after a snapshot if asked for.
-
-        Raises:
-            PgtoolsError: weights are not finite; they never replace a good checkpoint.
-        """
+        """Write a checkpoint, after a snapshot if asked for. The trainer has seen to it that all weights are finite."""
         networks, stepper = self.stepper.networks, self.stepper
-        parts = (networks.generator, networks.discriminator, networks.average)
-        if not all(bool(torch.isfinite(weights).all()) for part in parts for weights in part.parameters()):
-            raise diverged(f"{progress.images / 1000:.1f} kimg (lod {stage.lod:.2f})", self.folder.latest())
         if snapshot:
             write_snapshot(self.folder.snapshot(progress.images), self._snapshot(progress, stage))
         tensors: dict[str, torch.Tensor] = {}
@@ -150,7 +142,7 @@ class Output:
             for result in results:
                 line = {"images": snapshot.images, "kimg": snapshot.images / 1000, "result": result.as_dict()}
                 self._record.score(line)
-        except (PgtoolsError, RuntimeError) as error:  # CUDA out of memory is a RuntimeError
+        except Exception as error:  # of any kind: memory, a disk, a library
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             print(f"{snapshots[-1].name} has no score: {reason}", file=sys.stderr)
             return
@@ -166,11 +158,3 @@ class Output:
 
     def _snapshot(self, progress: Progress, stage: Stage) -> Snapshot:
         return Snapshot(self.stepper.networks.average, stage.lod, progress.images)
-
-
-def diverged(at: str, latest: Path | None) -> PgtoolsError:
-    """Return the error that says where training was lost, and which checkpoint is left."""
-    kept = "No checkpoint was written yet" if latest is None else f"{latest} is the last good state"
-    return PgtoolsError(
-        f"The loss is not finite at {at}.", hint=f"{kept}; a lower --learning-rate may help, or --on-nan rollback."
-    )

@@ -12,6 +12,7 @@ import contextlib
 import datetime
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -25,13 +26,27 @@ from pgtools.progan.config import Architecture
 from pgtools.runtime.device import resolve_device
 from pgtools.runtime.distributed import Processes
 
-# The others wait while the first process scores a snapshot, which may take hours on a slow machine.
+# The others wait while the first process scores a snapshot, which may take hours on a slow machine. Gradients are
+# averaged in a group of their own, in which a process that froze is noticed after PyTorch's usual time.
 PATIENCE = datetime.timedelta(hours=24)
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where a run computes.
+
+    Attributes:
+        device: of this process.
+        processes: that share every minibatch and agree on what to do; none of them gives up while another works.
+    """
+
+    device: torch.device
+    processes: Processes = field(default_factory=Processes.alone)
+
+
 @contextlib.contextmanager
-def launched(device: str) -> Iterator[torch.device]:
-    """Join the processes that torchrun started, if it did, and yield this process's device.
+def launched(device: str) -> Iterator[Place]:
+    """Join the processes that torchrun started, if it did, and yield where this one computes.
 
     Under torchrun, `auto` and `cuda` mean the GPU of this process's number on its machine.
 
@@ -39,7 +54,7 @@ def launched(device: str) -> Iterator[torch.device]:
         UsageError: the device is not there, or a single GPU is named for several processes.
     """
     if "TORCHELASTIC_RUN_ID" not in os.environ or dist.is_initialized():
-        yield resolve_device(device)
+        yield Place(resolve_device(device))
         return
     if device.startswith("cuda:"):
         raise UsageError(f"--device is {device!r} under torchrun, where each process has its own GPU; expected cuda.")
@@ -47,11 +62,11 @@ def launched(device: str) -> Iterator[torch.device]:
     if found.type == "cuda":
         found = resolve_device(f"cuda:{os.environ['LOCAL_RANK']}")
         torch.cuda.set_device(found)
-    dist.init_process_group("nccl" if found.type == "cuda" else "gloo", timeout=PATIENCE)
-    try:
-        yield found
-    finally:
-        dist.destroy_process_group()
+    dist.init_process_group("nccl" if found.type == "cuda" else "gloo")
+    patient = dist.new_group(backend="gloo", timeout=PATIENCE)
+    yield Place(found, Processes(patient if isinstance(patient, dist.ProcessGroup) else None))
+    # After an error the groups stay as they are: to take them down the others would have to help, who may be waiting.
+    dist.destroy_process_group()
 
 
 def places(count: int, group: int, *, part: int, parts: int) -> NDArray[np.int64]:

@@ -23,13 +23,17 @@ class Recorded:
 
     Args:
         function: fixed inputs -> result; it must not look at their values on the CPU, and always do the same.
-        device: where the inputs and the result are.
+        device: where the inputs and the result are; it need not be the current one.
     """
 
     def __init__(self, function: Callable[[Mapping[str, Tensor]], Tensor], device: torch.device) -> None:
         self._function, self._device = function, device
         self._inputs: dict[str, Tensor] = {}
         self._calls = 0
+        # Warm-up and recording share it: memory is reserved for each stream, and libraries settle for each.
+        self._aside: torch.cuda.Stream | None = None
+        if device.type == "cuda":
+            self._aside = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
         self._graph: torch.cuda.CUDAGraph | None = None
         self._result = torch.empty(0)
 
@@ -44,19 +48,19 @@ class Recorded:
         for name, value in inputs.items():
             self._inputs[name].copy_(value, non_blocking=True)
         self._calls += 1
-        if self._device.type != "cuda":
+        if self._aside is None:
             return self._function(self._inputs)
-        if self._calls <= WARM_UP:
-            return self._beside()
-        if self._graph is None:
-            self._record()
-        self._replay()
-        return self._result.clone()
+        with torch.cuda.device(self._device):  # a recording and what it waits for belong to the current device
+            if self._calls <= WARM_UP:
+                return self._warmed_up(self._aside)
+            if self._graph is None:
+                self._graph = self._record(self._aside)
+            self._graph.replay()
+            return self._result.clone()
 
-    def _beside(self) -> Tensor:
-        """A real call on a stream of its own, as the recording will be."""
+    def _warmed_up(self, aside: torch.cuda.Stream) -> Tensor:
+        """A real call on the stream that the recording will be made on."""
         here = torch.cuda.current_stream(self._device)
-        aside = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
         aside.wait_stream(here)
         with torch.cuda.stream(aside):
             result = self._function(self._inputs)
@@ -64,14 +68,10 @@ class Recorded:
         result.record_stream(here)
         return result
 
-    def _record(self) -> None:
+    def _record(self, aside: torch.cuda.Stream) -> torch.cuda.CUDAGraph:
         """Recording computes nothing; the replay that follows does."""
         graph = torch.cuda.CUDAGraph()
         # Threads of the feed may call CUDA meanwhile; only this thread's calls are to be watched.
-        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+        with torch.cuda.graph(graph, stream=aside, capture_error_mode="thread_local"):
             self._result = self._function(self._inputs)
-        self._graph = graph
-
-    def _replay(self) -> None:
-        if self._graph is not None:
-            self._graph.replay()
+        return graph

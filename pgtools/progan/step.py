@@ -110,13 +110,17 @@ class Draws:
         return torch.Generator(self.device).manual_seed(seed)
 
     def _taken(self, drawn: Tensor) -> Tensor:
-        mine = drawn if len(self.places) == self.count else drawn[self.places]
-        # From pageable memory the host would wait for all that the GPU still has to do.
-        return mine.pin_memory().to(self.device, non_blocking=True) if self.device.type == "cuda" else mine
+        return on_device(drawn if len(self.places) == self.count else drawn[self.places], self.device)
 
     def _stream(self, purpose: str) -> torch.Generator:
         names = (purpose, self.images) if not self.rollbacks else (purpose, self.images, self.rollbacks)
         return torch.Generator().manual_seed(integer_seed(self.seed, "step", *names))
+
+
+def on_device(drawn: Tensor, device: torch.device) -> Tensor:
+    """Return a tensor of the CPU on the device, without waiting for what a GPU still has to do."""
+    # From pageable memory the host would wait.
+    return drawn.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else drawn
 
 
 class DiscriminatorTurn(nn.Module):
@@ -216,6 +220,14 @@ class Stepper:
             else:
                 adam.param_groups[0]["lr"] = stage.learning_rate
 
+    def weights_norm(self) -> Tensor:
+        """Return the Euclidean norm of all weights, averages and buffers, shape (); finite only if all of them are."""
+        networks = self.networks
+        parts = (networks.generator, networks.discriminator, networks.average)
+        held = [value.detach() for part in parts for value in part.state_dict().values() if value.is_floating_point()]
+        total: Tensor = torch.linalg.vector_norm(torch.stack(list(torch._foreach_norm(held))))
+        return total
+
     def resume(self, live: tuple[int, ...], fooled: float) -> None:
         """Go on where a checkpoint stood, whose weights and moments are in place already."""
         self.live, self._recorded = live, None
@@ -247,7 +259,7 @@ class Stepper:
             self._recorded = Recorded(
                 lambda fixed: self._both(fixed, Live(upper, lower, fixed["weight"]), ()), self.device
             )
-        inputs["weight"] = torch.as_tensor(stage.live.weight, dtype=torch.float32).to(self.device)
+        inputs["weight"] = on_device(torch.tensor(float(stage.live.weight)), self.device)
         return self._recorded(inputs)
 
     def _drawn(self, draws: Draws, purpose: str, turn: int, fetched: Fetched | None = None) -> dict[str, Tensor]:

@@ -19,14 +19,14 @@ from typing import Any
 
 import torch
 
-from pgtools.errors import InputError, PgtoolsError, UsageError
+from pgtools.errors import ComputeError, InputError, PgtoolsError, UsageError
 from pgtools.progan.config import Architecture, TrainSettings
 from pgtools.progan.discriminator import Discriminator
 from pgtools.progan.feed import Feed, FeedSettings
 from pgtools.progan.generator import Generator
 from pgtools.progan.layers import parameter_count
-from pgtools.progan.output import Output, Score, diverged
-from pgtools.progan.parallel import check_shares
+from pgtools.progan.output import Output, Score
+from pgtools.progan.parallel import Place, check_shares
 from pgtools.progan.precision import resolve_precision
 from pgtools.progan.run.begun import check_same_data, describe
 from pgtools.progan.run.checkpoint import Checkpoint, restore_adam
@@ -37,7 +37,6 @@ from pgtools.progan.run.snapshot import TrainedNetworks
 from pgtools.progan.schedule import Stage, images_at, plan, stage_at, total_images
 from pgtools.progan.step import Networks, Stepper
 from pgtools.runtime.device import deterministic
-from pgtools.runtime.distributed import Processes
 from pgtools.runtime.files import folder_lock
 from pgtools.runtime.interrupt import interruptible
 from pgtools.runtime.progress import bar
@@ -46,14 +45,6 @@ from pgtools.stores.source import ImageSource
 PARTS = ("generator", "discriminator", "average")
 # Rolled back so often without reaching the next checkpoint, a run stops: other latents do not help it.
 MOST_ROLLBACKS = 3
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a run computes: the device of this process, and the processes that share every minibatch."""
-
-    device: torch.device
-    processes: Processes = dataclasses.field(default_factory=Processes.alone)
 
 
 @dataclass(frozen=True)
@@ -123,16 +114,20 @@ def train(
         if settings.deterministic:
             held.enter_context(deterministic())
         trainer = Trainer(source, folder, settings, place)
+        origin = trainer.resume() if begin.resume else begin.origin
         if begin.networks is not None:
             trainer.start_from(begin.networks)
-        origin = begin.origin
-        if begin.resume:
-            origin = folder.read_config().get("began_from")
-        if begin.resume and (latest := folder.read_latest()) is not None:
-            trainer.restore(latest)
         if processes.rank == 0:
             folder.write_config(settings, data, trainer.parameters, began_from=origin)
-        trainer.run(score)
+        try:
+            trainer.run(score)
+        except RuntimeError as error:
+            if processes.count == 1 or isinstance(error, torch.OutOfMemoryError):
+                raise
+            raise ComputeError(
+                f"The other processes no longer answer process {processes.rank} ({str(error).splitlines()[0]}).",
+                hint="One of them failed: its own message says why.",
+            ) from error
     return trainer.progress
 
 
@@ -175,7 +170,7 @@ class Trainer:
         self.progress = Progress(processes=place.processes.count)
         self.parameters = {name: parameter_count(getattr(networks, name)) for name in PARTS[:2]}
         self._total = total_images(source.resolution, settings)
-        self._fruitless = 0  # rollbacks since the last checkpoint
+        self._went_back_to, self._times = -1, 0  # the checkpoint of the last rollback, and how often to it
 
     @property
     def stage(self) -> Stage:
@@ -206,6 +201,31 @@ class Trainer:
                 hint="Name a larger --total-kimg, or leave it out.",
             )
         self.progress = Progress(images=images, since_images=images, processes=self.progress.processes)
+
+    def resume(self) -> dict[str, Any] | None:
+        """Take up the run's latest checkpoint, and return what its config says of the networks it began with.
+
+        Raises:
+            InputError: the checkpoint is damaged or of other networks, or there is none yet and the networks that the
+                run began with are nowhere.
+            UsageError: more images were shown than the run is now asked for.
+        """
+        config, latest = self.folder.read_config(), self.folder.read_latest()
+        origin: dict[str, Any] | None = config.get("began_from")
+        if latest is None:
+            if origin is not None:
+                raise InputError(
+                    f"{self.folder.path} was stopped before it had written the networks it began with.",
+                    hint=f"Remove it, and begin again with --resume-from {origin.get('file')}.",
+                )
+            return None
+        if self._total <= latest.images and self._total < round(1000 * (config["settings"]["total_kimg"] or 0)):
+            raise UsageError(
+                f"--total-kimg is {self._total / 1000:g}; the run has shown {latest.images / 1000:g} already.",
+                hint="Leave it out, or name more.",
+            )
+        self.restore(latest)
+        return origin
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Take up a checkpoint, and drop what the folder says of later moments.
@@ -249,6 +269,8 @@ class Trainer:
             while not self._train_on(output, stopped, advance):
                 before = self.progress.images
                 self._roll_back()
+                if output is not None:
+                    output.rewound()
                 advance(self.progress.images - before)
 
     def _train_on(self, output: Output | None, stopped: Callable[[], bool], advance: Callable[[int], None]) -> bool:
@@ -259,8 +281,8 @@ class Trainer:
                     return False
                 done = self.progress.images >= self._total
                 advance(self.progress.images - before)
-                if output is not None and output.write_due(before, self.progress, self.stage, last=done):
-                    self._fruitless = 0
+                if output is not None:
+                    output.write_due(before, self.progress, self.stage, last=done)
                 if not done and self._any(stopped()):
                     if output is not None:
                         output.save(self.progress, self.stage)
@@ -278,7 +300,7 @@ class Trainer:
         """Take some steps at one point of the schedule, and add what they measured to the sums.
 
         Returns:
-            Whether all figures are finite; the same in every process.
+            Whether all figures and weights are finite; the same in every process.
         """
         stage, progress, settings = self.stage, self.progress, self.settings
         began, waited = time.perf_counter(), feed.waited
@@ -287,8 +309,10 @@ class Trainer:
         for _ in range(settings.minibatch_repeats):
             figures.append(self.stepper.step(feed, stage, progress.images, rollbacks=progress.rollbacks))
             progress.images += stage.minibatch * settings.discriminator_steps
-        found = self.place.processes.mean(torch.stack(figures).sum(dim=0).double()).tolist()
-        progress.sums = tuple(a + b for a, b in zip(progress.sums, found, strict=True))
+        # The last figures were measured before the last change of weights, and do not vouch for it.
+        measured = torch.cat([torch.stack(figures).sum(dim=0), self.stepper.weights_norm()[None]]).double()
+        found = self.place.processes.mean(measured.cpu()).tolist()
+        progress.sums = tuple(a + b for a, b in zip(progress.sums, found[:-1], strict=True))
         progress.steps += settings.minibatch_repeats
         progress.live = self.stepper.live
         progress.fooled = float(self.stepper.fooled)
@@ -303,9 +327,11 @@ class Trainer:
             PgtoolsError: the run is to stop instead, or has gone back too often since a checkpoint.
         """
         at, latest = f"{self.progress.images / 1000:.1f} kimg (lod {self.stage.lod:.2f})", self.folder.read_latest()
-        self._fruitless += 1
-        if self.settings.on_nan == "stop" or latest is None or self._fruitless > MOST_ROLLBACKS:
-            again = f", after {MOST_ROLLBACKS} rollbacks" if self._fruitless > MOST_ROLLBACKS else ""
+        reached = -1 if latest is None else latest.images
+        self._times = self._times + 1 if reached == self._went_back_to else 1
+        self._went_back_to = reached
+        if self.settings.on_nan == "stop" or latest is None or self._times > MOST_ROLLBACKS:
+            again = f", after {MOST_ROLLBACKS} rollbacks" if self._times > MOST_ROLLBACKS else ""
             raise diverged(f"{at}{again}", self.folder.latest())
         rollbacks = self.progress.rollbacks + 1
         self.restore(latest)
@@ -327,6 +353,14 @@ class Trainer:
             rows=self.stepper.places,
             settings=FeedSettings(settings.memory, settings.workers, settings.labels, share=processes.here),
         )
+
+
+def diverged(at: str, latest: Path | None) -> PgtoolsError:
+    """Return the error that says where training was lost, and which checkpoint is left."""
+    kept = "No checkpoint was written yet" if latest is None else f"{latest} is the last good state"
+    return PgtoolsError(
+        f"The loss is not finite at {at}.", hint=f"{kept}; a lower --learning-rate may help, or --on-nan rollback."
+    )
 
 
 def shape_of(source: ImageSource, settings: TrainSettings) -> Architecture:

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from pgtools.imaging.photo import encode_png
 from pgtools.progan.config import TrainSettings
 from pgtools.progan.output import Score
+from pgtools.progan.parallel import Place
 from pgtools.progan.run.progress import Progress
-from pgtools.progan.trainer import NEW, RESUMED, Place, train
+from pgtools.progan.trainer import NEW, RESUMED, train
 from pgtools.stores.source import ImageSource
 from tests.pictures import smooth_images
 

@@ -19,13 +19,14 @@ from pgtools.imaging.photo import read_photo
 from pgtools.progan import output
 from pgtools.progan.config import TrainSettings
 from pgtools.progan.losses import WganGp
+from pgtools.progan.parallel import Place
 from pgtools.progan.run.begun import begin, resumed_settings
 from pgtools.progan.run.checkpoint import Checkpoint
 from pgtools.progan.run.folder import RunFolder
 from pgtools.progan.run.snapshot import read_snapshot
 from pgtools.progan.sampling.source import open_generator
 from pgtools.progan.step import Stepper
-from pgtools.progan.trainer import Place, train
+from pgtools.progan.trainer import train
 from pgtools.runtime.files import folder_lock
 from pgtools.runtime.results import MetricResult
 from pgtools.stores.source import ImageSource
@@ -329,6 +330,47 @@ def test_a_run_that_rolls_back_in_vain_stops(
     assert latest(tmp_path / "run").images == 64
 
 
+def test_networks_to_begin_with_are_not_lost_before_the_first_checkpoint(
+    tmp_path: Path, source: Pictures, tiny: TrainSettings, uninterrupted: Path
+) -> None:
+    run = tmp_path / "run"
+    folder = RunFolder(run)
+    run.mkdir()
+    data = json.loads((uninterrupted / "config.json").read_text())["data"]
+    folder.write_config(
+        dataclasses.replace(tiny, total_kimg=0.256), data, {}, began_from={"file": "theirs.safetensors"}
+    )
+    with pytest.raises(InputError, match="before it had written the networks") as caught:
+        run_training(source, run, resumed_settings(run, {}), resume=True)
+    assert "--resume-from theirs.safetensors" in caught.value.hint
+
+
+def test_fewer_images_than_were_shown_are_refused(source: Pictures, uninterrupted: Path) -> None:
+    before = (uninterrupted / "config.json").read_bytes()
+    with pytest.raises(UsageError, match=r"--total-kimg is 0\.1; the run has shown 0\.256 already"):
+        run_training(source, uninterrupted, resumed_settings(uninterrupted, {"total_kimg": 0.1}), resume=True)
+    assert (uninterrupted / "config.json").read_bytes() == before
+
+
+def test_rollbacks_are_counted_from_checkpoint_to_checkpoint(
+    tmp_path: Path, source: Pictures, tiny: TrainSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # One failure after each of the checkpoints at 64, 128, 192 and before: more than may lie between two of them.
+    sane, failed = Stepper.step, set[int]()
+
+    def failing(self: Stepper, supply: Any, stage: Any, images: int, **named: Any) -> torch.Tensor:
+        figures = sane(self, supply, stage, images, **named)
+        moment = images // 64
+        if images % 64 >= 32 and moment not in failed:
+            failed.add(moment)
+            figures[0] = float("nan")
+        return figures
+
+    monkeypatch.setattr(Stepper, "step", failing)
+    done = run_training(source, tmp_path / "run", dataclasses.replace(tiny, on_nan="rollback", metrics=""))
+    assert (done.images, done.rollbacks) == (256, 4)
+
+
 def test_the_best_snapshot_is_named_and_its_checkpoint_kept(
     tmp_path: Path, source: Pictures, tiny: TrainSettings
 ) -> None:
@@ -457,7 +499,8 @@ def test_weights_that_are_not_finite_replace_no_good_checkpoint(
 
 
 @pytest.mark.parametrize(
-    "fault", [torch.OutOfMemoryError("CUDA out of memory\nmore"), InputError("Too few images."), float("nan")]
+    "fault",
+    [torch.OutOfMemoryError("CUDA out of memory\nmore"), OSError("No space."), InputError("Few."), float("nan")],
 )
 def test_a_score_that_fails_is_told_and_made_up_for(
     tmp_path: Path,

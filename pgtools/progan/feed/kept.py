@@ -73,23 +73,33 @@ class KeptLevels:
         self._refused: set[int] = set()
 
     def of(self, level: int) -> Kept | None:
-        """Return a level that is kept, begun now if it fits beside the others; None if images are to be streamed."""
+        """Return a level that is kept, begun now if it fits beside the others; None if images are to be streamed.
+
+        A level that does not fit is streamed until another is let go: asking the GPU at every minibatch would cost
+        time, and a level begun half-way is read twice.
+        """
         if level not in self._held and level not in self._refused:
-            self._begin(level)
+            if (kept := self._begin(level)) is None:
+                self._refused.add(level)
+            else:
+                self._held[level] = kept
         return self._held.get(level)
 
     def only(self, levels: Collection[int]) -> None:
         """Let go of all levels but these."""
-        for level in [level for level in self._held if level not in levels]:
+        gone = self._held.keys() - set(levels)
+        for level in gone:
             del self._held[level]
+        # The room of a level that went may do for one that was refused beside it.
+        self._refused = set() if gone else self._refused & set(levels)
 
-    def _begin(self, level: int) -> None:
+    def _begin(self, level: int) -> Kept | None:
         needed = self._size * 3 * level**2
         on_device = self._budget > 0 and needed <= GPU_SHARE * self._transfer.free_on_device()
         in_memory = sum(kept.bytes for kept in self._held.values() if kept.direct is not None)
         if not on_device and in_memory + needed > self._budget:
-            return
+            return None
         try:
-            self._held[level] = Kept(self._size, level, transfer=self._transfer, on_device=on_device)
+            return Kept(self._size, level, transfer=self._transfer, on_device=on_device)
         except (MemoryError, torch.OutOfMemoryError):
-            self._refused.add(level)
+            return None

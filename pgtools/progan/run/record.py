@@ -85,6 +85,14 @@ class Record:
         if self._board is not None:
             self._board.picture(name, image)
 
+    def rewound(self) -> None:
+        """Show no more what TensorBoard has of later moments, once the folder was rewound to its latest checkpoint.
+
+        A rollback within a sitting calls it after `RunFolder.rewind`, which does the same for the other files.
+        """
+        if self._board is not None:
+            self._board.rewound()
+
     def close(self) -> None:
         """End TensorBoard's file; the others need no end."""
         if self._board is not None:
@@ -112,11 +120,16 @@ class _Board:
     """TensorBoard's event file. What the disk does not take is told once, and costs no training."""
 
     def __init__(self, folder: RunFolder) -> None:
-        writer, latest = _summary_writer(), folder.latest()
-        # Points from this step on are no longer shown: all, where not even the first checkpoint was written.
-        purged = 0 if latest is None else int(latest.stem) + 1
-        with _quiet():
-            self._writer: Any = writer(str(folder.tensorboard), purge_step=purged)
+        self._folder, self._kind = folder, _summary_writer()
+        self._writer: Any = None
+        self._open()
+
+    def rewound(self) -> None:
+        """Go on in a new file, whose beginning says which points of those before it count no longer."""
+        if self._writer is not None:
+            self._write(lambda writer: writer.close())
+        if self._writer is not None:
+            self._open()
 
     def scalars(self, values: dict[str, float | None], images: int) -> None:
         """Add one point to each curve; None is none."""
@@ -139,13 +152,25 @@ class _Board:
         """Write what is left and close the file."""
         self._write(lambda writer: writer.close())
 
+    def _open(self) -> None:
+        latest = self._folder.latest()
+        # Points from this step on are no longer shown: all, where not even the first checkpoint was written.
+        purged = 0 if latest is None else int(latest.stem) + 1
+        with self._told_once(), _quiet():
+            self._writer = self._kind(str(self._folder.tensorboard), purge_step=purged)
+            self._writer.flush()
+
     def _write(self, action: Callable[[Any], object]) -> None:
         if self._writer is None:
             return
+        with self._told_once(), _quiet():
+            action(self._writer)
+            self._writer.flush()
+
+    @contextlib.contextmanager
+    def _told_once(self) -> Iterator[None]:
         try:
-            with _quiet():
-                action(self._writer)
-                self._writer.flush()
+            yield
         except OSError as error:
             print(f"TensorBoard's files cannot be written ({error}); the run goes on without.", file=sys.stderr)
             self._writer = None

@@ -24,8 +24,24 @@ CHECKPOINT, NETWORKS, SNAPSHOT = "pgtools-checkpoint", "pgtools-networks", "pgto
 # Version 1 of a checkpoint was a file of torch.save.
 VERSIONS = {CHECKPOINT: 2, NETWORKS: 1, SNAPSHOT: 1}
 KINDS: dict[str, type[nn.Module]] = {"generator": Generator, "discriminator": Discriminator, "average": Generator}
-# Far above any network of this program: a forged header must not make the reader build a million levels.
-MOST_PIXELS = 1 << 16
+# Far above any network of this program, and low enough that a forged header cannot make the reader build a million
+# levels, divide by zero or leave the whole numbers that torch counts in.
+MOST_PIXELS, _MOST = 1 << 16, (1 << 31) - 1
+_RANGES: dict[str, tuple[int, int]] = {
+    "resolution": (4, MOST_PIXELS),
+    "latent": (1, _MOST),
+    "labels": (0, _MOST),
+    "channels": (1, _MOST),
+    "fmap_base": (1, _MOST),
+    "fmap_decay": (0, 8),
+    "fmap_max": (1, _MOST),
+    "stddev_group": (0, _MOST),
+    "discrimination_kernels": (0, _MOST),
+}
+# Counts above it are no longer exact as the floats in which they are told.
+_MOST_IMAGES = 1 << 53
+# Of a name or value in a file, so much is told.
+_TOLD = 60
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,8 +89,8 @@ class TensorFile:
         try:
             with torch.device("meta"):
                 return KINDS[kind](self.header.architecture).state_dict()
-        except (RuntimeError, ValueError, OverflowError) as error:
-            reason = f"there is no {kind} of its architecture: {str(error).splitlines()[0]}"
+        except (RuntimeError, ValueError, TypeError, ArithmeticError) as error:
+            reason = f"there is no {kind} of its architecture: {_first_line(error)}"
             raise damaged(self._path, self.header.format, reason) from None
 
     def check(self, prefix: str, expected: Mapping[str, Tensor]) -> None:
@@ -85,7 +101,7 @@ class TensorFile:
         found = {name.removeprefix(prefix) for name in self.names if name.startswith(prefix)}
         if odd := sorted(found ^ expected.keys()):
             word = "an unknown" if odd[0] in found else "no"
-            raise damaged(self._path, self.header.format, f"it has {word} tensor {prefix}{odd[0]}")
+            raise damaged(self._path, self.header.format, f"it has {word} tensor {told(prefix + odd[0])}")
         for name, tensor in expected.items():
             there = self._file.get_slice(prefix + name)
             shape, kind = tuple(there.get_shape()), str(there.get_dtype())
@@ -106,7 +122,7 @@ def opened(path: Path, *formats: str) -> Iterator[TensorFile]:
         with safetensors.safe_open(path, framework="pt") as file:
             yield TensorFile(path, file, _header(path, file.metadata() or {}, formats))
     except (OSError, safetensors.SafetensorError) as error:
-        raise InputError(f"{path} is no readable safetensors file ({str(error).splitlines()[0]}).") from None
+        raise InputError(f"{path} is no readable safetensors file ({_first_line(error)}).") from None
 
 
 def save(path: Path, tensors: Mapping[str, Tensor], header: Header) -> None:
@@ -137,6 +153,12 @@ def damaged(path: Path, format: str, reason: str) -> InputError:
     return InputError(f"{path} is a damaged {format.removeprefix('pgtools-')} ({reason}).")
 
 
+def told(value: object) -> str:
+    """Return a name or value found in a file for a message: on one line and not long, whatever it holds."""
+    text = value if isinstance(value, str) and value.isprintable() else ascii(value)
+    return text if len(text) <= _TOLD else f"{text[:_TOLD]}…"
+
+
 def _header(path: Path, metadata: Mapping[str, str], formats: tuple[str, ...]) -> Header:
     words = " or ".join(format.removeprefix("pgtools-") for format in formats)
     if "pgtools" not in metadata:
@@ -145,43 +167,60 @@ def _header(path: Path, metadata: Mapping[str, str], formats: tuple[str, ...]) -
         value = json.loads(metadata["pgtools"])
         format, version = value["format"], value["version"]
     except (ValueError, TypeError, KeyError, RecursionError) as error:
-        raise damaged(path, formats[0], f"its entry `pgtools` lacks {error}") from None
+        raise damaged(path, formats[0], f"its entry `pgtools` lacks {_first_line(error)}") from None
     if format not in formats:
-        found = str(format).removeprefix("pgtools-")
+        found = told(format).removeprefix("pgtools-")
         raise InputError(f"{path} holds {found} of pgtools; expected {words}.", hint=_HINTS.get(formats, ""))
     if version != VERSIONS[format]:
         raise InputError(
-            f"{path} is a damaged or other {format.removeprefix('pgtools-')}: it has version {version}; "
+            f"{path} is a damaged or other {format.removeprefix('pgtools-')}: it has version {told(version)}; "
             f"this pgtools reads {VERSIONS[format]}."
         )
     try:
         return _checked_header(value)
-    except (ValueError, TypeError, KeyError, RecursionError, OverflowError) as error:
-        raise damaged(path, format, str(error).splitlines()[0]) from None
+    except (ValueError, TypeError, KeyError, ArithmeticError, RecursionError) as error:
+        raise damaged(path, format, _first_line(error)) from None
 
 
 def _checked_header(value: dict[str, Any]) -> Header:
-    shape = Architecture(**value["architecture"])
-    for field in dataclasses.fields(Architecture):
-        found = getattr(shape, field.name)
-        # The annotations are text here; a whole number may stand for a float.
-        if type(found).__name__ not in (field.type, "int" if field.type == "float" else field.type):
-            raise ValueError(f"its {field.name} is {found!r}")
-    side = shape.resolution
-    if not 4 <= side <= MOST_PIXELS or side & (side - 1):
-        raise ValueError(f"its resolution is {side}")
+    shape = _checked_shape(value["architecture"])
     lod, images, progress = value["lod"], value["images"], value.get("progress", {})
-    if isinstance(lod, bool) or not 0 <= float(lod) <= math.log2(side / 4):
-        raise ValueError(f"its lod is {lod!r}")
-    if type(images) is not int or images < 0:
-        raise ValueError(f"its images are {images!r}")
+    if type(lod) not in (int, float) or not 0 <= lod <= math.log2(shape.resolution / 4):
+        raise ValueError(f"its lod is {told(lod)}")
+    if type(images) is not int or not 0 <= images <= _MOST_IMAGES:
+        raise ValueError(f"its images are {told(images)}")
     if not isinstance(progress, dict):
         raise ValueError("its progress is no table")
     return Header(value["format"], shape, float(lod), images, progress)
 
 
+def _checked_shape(value: object) -> Architecture:
+    fields = {field.name: field for field in dataclasses.fields(Architecture)}
+    if not isinstance(value, dict):
+        raise ValueError("its architecture is no table")
+    if odd := sorted(value.keys() - fields.keys()):
+        raise ValueError(f"its architecture has {told(odd[0])}")
+    for name, found in value.items():
+        # The annotations are text here; a whole number may stand for a float.
+        if type(found).__name__ not in (kind := fields[name].type, "int" if kind == "float" else kind):
+            raise ValueError(f"its {name} is {told(found)}")
+        least, most = _RANGES.get(name, (0, 1))
+        if not least <= found <= most:
+            raise ValueError(f"its {name} is {told(found)}, expected {least} to {most}")
+    shape = Architecture(**value)
+    if shape.resolution & (shape.resolution - 1):
+        raise ValueError(f"its resolution is {shape.resolution}, expected a power of two")
+    return shape
+
+
 # Where a file of the wrong format is named, what to do with the right one.
 _HINTS: dict[tuple[str, ...], str] = {(CHECKPOINT,): "Name a run's checkpoints/NUMBER.safetensors."}
+
+
+def _first_line(error: Exception) -> str:
+    """What an error says, without the lines that follow, and what it quotes from a file as `told` does."""
+    lines = str(error).splitlines()
+    return (lines[0] if lines else type(error).__name__).encode("ascii", "backslashreplace").decode("ascii")
 
 
 def _kind(tensor: Tensor) -> str:
