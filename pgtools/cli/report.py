@@ -11,7 +11,7 @@ from pgtools.cli._options import OUTPUT, SOURCE
 from pgtools.cli._output import say
 from pgtools.errors import InputError, UsageError
 from pgtools.metrics.catalogue import CATALOGUE
-from pgtools.progan.config import preset_names, settings_from
+from pgtools.progan.presets import preset_names, settings_from
 
 
 @click.command(short_help="Write a run or a build as one page.")

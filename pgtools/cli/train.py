@@ -12,12 +12,8 @@ from pgtools.cli._measures import EvaluateSettings, Places, make_measures, metri
 from pgtools.cli._options import OUTPUT, SOURCE, json_option, settings_options
 from pgtools.cli._output import print_json, print_table, say
 from pgtools.errors import UsageError
-from pgtools.progan.config import (
-    DEFAULT_PRESET,
-    TrainSettings,
-    preset_description,
-    preset_names,
-)
+from pgtools.progan.config import TrainSettings
+from pgtools.progan.presets import DEFAULT_PRESET, preset_names
 
 if TYPE_CHECKING:
     import torch
@@ -115,7 +111,7 @@ def _named(chosen: dict[str, Any]) -> dict[str, Any]:
 
 def _settings(asked: _Asked, chosen: dict[str, Any], *, show: bool) -> tuple[Begin, TrainSettings]:
     """What the sitting begins with, and its settings: those of the run, or of a new one that can be written."""
-    from pgtools.progan.config import settings_from
+    from pgtools.progan.presets import settings_from
     from pgtools.progan.run.begun import begin, resumed_settings
     from pgtools.progan.trainer import NEW, RESUMED
 

@@ -1,4 +1,4 @@
-"""Every choice of a training run: default, range, unit and help; named sets of them are in presets.toml.
+"""Every choice of a training run: default, range, unit and help; presets.py has named sets of them.
 
 The defaults are the `compact` preset, so that help shows what happens when nothing is said.
 """
@@ -7,23 +7,17 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from pgtools.errors import UsageError
 from pgtools.runtime.settings import Settings, setting
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
-PRESETS = Path(__file__).with_name("presets.toml")
-DEFAULT_PRESET = "compact"
 # With fewer feature maps at the top level than this, nothing but blur comes out after hours.
 LEAST_WIDTH = 8
+# A thousand times as many as any run will show; a larger number is a slip, and would overflow further on.
+MOST_KIMG = 1e9
+MOST_IMAGES = 65536  # of a minibatch
 
 
 @dataclass(frozen=True)
@@ -112,19 +106,20 @@ class TrainSettings(Settings):
 
     growing: bool = setting(True, help="Grow from a low resolution; else train at full resolution from the start.")
     start_resolution: int = setting(4, help="Side of the images that growth starts at.", low=4, high=1 << 16)
-    stable_kimg: float = setting(3.0, help="Length of the phase at each resolution.", low=0, unit="kimg")
+    stable_kimg: float = setting(3.0, help="Length of the phase at each resolution.", low=0, high=MOST_KIMG, unit="kimg")
     stable_kimg_from: str = setting("", help='Other phase lengths from a resolution on, e.g. "64:800".')
-    fade_kimg: float = setting(3.0, help="Length of each fade-in of a higher resolution.", low=0, unit="kimg")
+    fade_kimg: float = setting(3.0, help="Length of each fade-in of a higher resolution.", low=0, high=MOST_KIMG, unit="kimg")
     fade_kimg_from: str = setting("", help="Other lengths of the fade-in to a resolution, from one on.")
     total_kimg: float | None = setting(
         None,
         help="Real images shown in all, in thousands; by default growth and three more phases.",
         low=0.001,
+        high=MOST_KIMG,
     )
     minibatch: str = setting("4:8", help="Images a step, from each resolution on.")
     minibatch_repeats: int = setting(4, help="Minibatches between two looks at the schedule.", low=1, high=1024)
 
-    learning_rate: float = setting(0.005, help="Adam's step.", low=0, high=1)
+    learning_rate: float = setting(0.005, help="Adam's step.", low=1e-9, high=1)
     learning_rate_from: str = setting("", help='Other steps from a resolution on, e.g. "1024:0.0015".')
     beta1: float = setting(0.0, help="Adam's β1.", low=0, high=0.9999)
     beta2: float = setting(0.99, help="Adam's β2.", low=0, high=0.9999)
@@ -139,9 +134,9 @@ class TrainSettings(Settings):
     mirror: bool = setting(False, help="Mirror half of the real images.")
     seed: int = setting(0, help="Names weights, data order and latents.", low=0)
     device: str = setting("auto", help="auto, cpu, cuda or cuda:N.")
-    log_kimg: float = setting(1.0, help="Between log lines.", low=0.001, unit="kimg")
-    grid_kimg: float = setting(3.0, help="Between image grids.", low=0.001, unit="kimg")
-    snapshot_kimg: float = setting(3.0, help="Between snapshots, each with a checkpoint.", low=0.001, unit="kimg")
+    log_kimg: float = setting(1.0, help="Between log lines.", low=0.001, high=MOST_KIMG, unit="kimg")
+    grid_kimg: float = setting(3.0, help="Between image grids.", low=0.001, high=MOST_KIMG, unit="kimg")
+    snapshot_kimg: float = setting(3.0, help="Between snapshots, each with a checkpoint.", low=0.001, high=MOST_KIMG, unit="kimg")
     checkpoint_minutes: float = setting(
         15.0, help="Write a checkpoint at least this often too; 0 for with snapshots only.", low=0, unit="minutes"
     )
@@ -149,7 +144,7 @@ class TrainSettings(Settings):
 
     metrics: str = setting("", help='Metrics of each snapshot, e.g. "swd" or "swd,msssim"; none if not given.')
     every: float | None = setting(
-        None, help="Between scored snapshots; by default every snapshot.", low=0.001, unit="kimg"
+        None, help="Between scored snapshots; by default every snapshot.", low=0.001, high=MOST_KIMG, unit="kimg"
     )
     num_images: int = setting(1000, help="Images a side for --metrics.", low=2)
     best: str = setting("", help="Metric that names the best checkpoint; by default the first of --metrics.")
@@ -178,22 +173,34 @@ class TrainSettings(Settings):
     def __post_init__(self) -> None:
         super().__post_init__()
         if max((*self.stable_kimg_table.values(), *self.fade_kimg_table.values())) <= 0:
-            raise UsageError("--stable-kimg and --fade-kimg are both 0; a phase must have some length.")
+            raise UsageError(
+                "--stable-kimg and --fade-kimg are both 0; a phase must have some length.",
+                hint="Give one of them a length, or say --no-growing and --total-kimg.",
+            )
         if self.start_resolution & (self.start_resolution - 1):
-            raise UsageError(f"--start-resolution is {self.start_resolution}; expected a power of two.")
+            below = 1 << (self.start_resolution.bit_length() - 1)
+            raise UsageError(
+                f"--start-resolution is {self.start_resolution}; expected a power of two.",
+                hint=f"Try {below} or {2 * below}.",
+            )
         for value in self.minibatch_table.values():
             group = max(min(self.stddev_group, int(value)), 1)
-            if value != int(value) or value < 1 or value % group:
-                raise UsageError(f"--minibatch has {value:g}; expected a whole multiple of --stddev-group {group}.")
+            if value != int(value) or value % group:
+                raise UsageError(
+                    f"--minibatch has {value:g}; expected a whole multiple of --stddev-group {group}.",
+                    hint=f"Try {max(int(value) // group, 1) * group}, or another --stddev-group.",
+                )
         if self.best and self.best not in self.metric_names:
-            raise UsageError(f"--best is {self.best!r}, which is not among --metrics {self.metrics!r}.")
-        if any(value <= 0 for value in self.learning_rate_table.values()):
-            raise UsageError(f"--learning-rate-from is {self.learning_rate_from!r}; every step must be above 0.")
+            raise UsageError(
+                f"--best is {self.best!r}, which is not among --metrics {self.metrics!r}.",
+                hint=f"Add --metrics {','.join((*self.metric_names, self.best))}, or leave out --best.",
+            )
+        self.learning_rate_table  # noqa: B018 (for its errors)
 
     @property
     def minibatch_table(self) -> dict[int, float]:
         """Resolution → images a step, from that resolution on; holds 4."""
-        table = by_resolution(self.minibatch, option="--minibatch")
+        table = by_resolution(self.minibatch, option="--minibatch", low=1, high=MOST_IMAGES)
         if 4 not in table:
             raise UsageError(f"--minibatch is {self.minibatch!r}; expected a value from 4 on.", hint='Try "4:16".')
         return table
@@ -201,20 +208,24 @@ class TrainSettings(Settings):
     @property
     def stable_kimg_table(self) -> dict[int, float]:
         """Resolution → length of the phase at it in kimg, from that resolution on; holds 4."""
-        return {4: self.stable_kimg, **_lengths(self.stable_kimg_from, option="--stable-kimg-from")}
+        return self._table("stable_kimg")
 
     @property
     def fade_kimg_table(self) -> dict[int, float]:
         """Resolution → length of the fade-in to it in kimg, from that resolution on; holds 4."""
-        return {4: self.fade_kimg, **_lengths(self.fade_kimg_from, option="--fade-kimg-from")}
+        return self._table("fade_kimg")
 
     @property
     def learning_rate_table(self) -> dict[int, float]:
         """Resolution → Adam's step, from that resolution on; holds 4."""
-        return {
-            4: self.learning_rate,
-            **by_resolution(self.learning_rate_from, option="--learning-rate-from"),
-        }
+        return self._table("learning_rate")
+
+    def _table(self, name: str) -> dict[int, float]:
+        """A setting from 4 on, and from other resolutions what NAME_from says, in the range of the setting."""
+        field = next(field for field in dataclasses.fields(self) if field.name == name)
+        option = f"--{name.replace('_', '-')}-from"
+        low, high = field.metadata["low"], field.metadata["high"]
+        return {4: getattr(self, name), **by_resolution(getattr(self, f"{name}_from"), option=option, low=low, high=high)}
 
     @property
     def metric_names(self) -> tuple[str, ...]:
@@ -244,15 +255,8 @@ class TrainSettings(Settings):
             raise UsageError(
                 f"At {resolution}² the networks would have a width of {width}; expected {LEAST_WIDTH} or more "
                 "feature maps.",
-                hint=f"Pass --preset v2-1gpu, or {wider} or more.",
+                hint=f"Pass {wider} or more, or a preset for such images, as --preset v2-1gpu.",
             )
-
-
-def _lengths(text: str, *, option: str) -> dict[int, float]:
-    table = by_resolution(text, option=option)
-    if any(value < 0 for value in table.values()):
-        raise UsageError(f"{option} is {text!r}; every length must be 0 or more.")
-    return table
 
 
 def shape_settings(shape: Architecture) -> dict[str, Any]:
@@ -261,60 +265,23 @@ def shape_settings(shape: Architecture) -> dict[str, Any]:
     return {name: getattr(shape, name) for name in sorted(names)} | {"labels": shape.labels > 0}
 
 
-def by_resolution(text: str, *, option: str) -> dict[int, float]:
+def by_resolution(text: str, *, option: str, low: float, high: float) -> dict[int, float]:
     """Return {4: 128, 32: 64} for "4:128,32:64", sorted by resolution.
 
     Raises:
-        UsageError: a part is not RESOLUTION:NUMBER, or a resolution is no power of two from 4 up or repeats.
+        UsageError: a part is not RESOLUTION:NUMBER, a resolution is no power of two from 4 up or repeats, or a number
+            is not between `low` and `high`.
     """
     table: dict[int, float] = {}
     for part in filter(None, (part.strip() for part in text.split(","))):
         try:
             level, value = part.split(":")
             resolution, number = int(level), float(value)
-            if not math.isfinite(number):
-                raise ValueError
         except ValueError:
             raise UsageError(f"{option} has {part!r}; expected RESOLUTION:NUMBER, e.g. 4:128,32:64.") from None
         if resolution < 4 or resolution & (resolution - 1) or resolution in table:
             raise UsageError(f"{option} has {part!r}; expected each power of two from 4 up once at most.")
+        if not low <= number <= high:  # no number is neither
+            raise UsageError(f"{option} has {part!r}; expected {low:g} to {high:g}.")
         table[resolution] = number
     return dict(sorted(table.items()))
-
-
-def preset_names() -> tuple[str, ...]:
-    """Return the names of the presets."""
-    return tuple(_presets())
-
-
-def preset_description(name: str) -> str:
-    """Return what a preset is for, what it costs and what to expect of it."""
-    text: str = _presets()[name]["description"]
-    return text
-
-
-def settings_from(preset: str, chosen: dict[str, Any]) -> TrainSettings:
-    """Return a preset's settings with single values replaced.
-
-    Raises:
-        UsageError: there is no such preset, or a value is out of range.
-    """
-    return TrainSettings(**{**preset_values(preset), **chosen})
-
-
-def preset_values(name: str) -> dict[str, Any]:
-    """Return what a preset sets; its own values replace those of the preset that it is `like`.
-
-    Raises:
-        UsageError: there is no such preset.
-    """
-    presets = _presets()
-    if name not in presets:
-        raise UsageError(f"There is no preset {name!r}; expected one of {', '.join(presets)}.")
-    own = {key: value for key, value in presets[name].items() if key not in ("description", "like")}
-    like = presets[name].get("like")
-    return {**preset_values(like), **own} if like else own
-
-
-def _presets() -> dict[str, dict[str, Any]]:
-    return tomllib.loads(PRESETS.read_text("utf-8"))

@@ -12,7 +12,7 @@ import torch
 
 from pgtools.imaging.grid import tile
 from pgtools.progan.config import TrainSettings
-from pgtools.progan.run.checkpoint import Checkpoint, adam_tensors
+from pgtools.progan.run.checkpoint import Checkpoint, gathered
 from pgtools.progan.run.folder import RunFolder
 from pgtools.progan.run.progress import Progress
 from pgtools.progan.run.record import Record
@@ -90,18 +90,11 @@ class Output:
 
     def save(self, progress: Progress, stage: Stage, *, snapshot: bool = False) -> None:
         """Write a checkpoint, after a snapshot if asked for. The trainer has seen to it that all weights are finite."""
-        networks, stepper = self.stepper.networks, self.stepper
         if snapshot:
             write_snapshot(self.folder.snapshot(progress.images), self._snapshot(progress, stage))
-        tensors: dict[str, torch.Tensor] = {}
-        for name in ("generator", "discriminator", "average"):
-            tensors |= {f"{name}/{key}": value for key, value in getattr(networks, name).state_dict().items()}
-        for name, adam in (("generator", stepper.generator_adam), ("discriminator", stepper.discriminator_adam)):
-            tensors |= {
-                f"adam/{name}/{key}": value for key, value in adam_tensors(adam, getattr(networks, name)).items()
-            }
+        tensors = gathered(self.stepper.kinds, self.stepper.adams)
         kept = dataclasses.asdict(progress)
-        shape = networks.generator.shape
+        shape = self.stepper.networks.generator.shape
         self.folder.write_checkpoint(Checkpoint(shape, tensors, kept, lod=stage.lod, images=progress.images))
         self._saved = time.monotonic()
 

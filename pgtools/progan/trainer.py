@@ -29,7 +29,7 @@ from pgtools.progan.output import Output, Score
 from pgtools.progan.parallel import Place, check_shares
 from pgtools.progan.precision import resolve_precision
 from pgtools.progan.run.begun import check_same_data, describe
-from pgtools.progan.run.checkpoint import Checkpoint, restore_adam
+from pgtools.progan.run.checkpoint import PLAYERS, Checkpoint, spread
 from pgtools.progan.run.folder import RunFolder
 from pgtools.progan.run.progress import Progress
 from pgtools.progan.run.record import check_tensorboard
@@ -42,7 +42,6 @@ from pgtools.runtime.interrupt import interruptible
 from pgtools.runtime.progress import bar
 from pgtools.stores.source import ImageSource
 
-PARTS = ("generator", "discriminator", "average")
 # Rolled back so often without reaching the next checkpoint, a run stops: other latents do not help it.
 MOST_ROLLBACKS = 3
 
@@ -168,7 +167,7 @@ class Trainer:
             classes=source.labels if shape.labels else None,
         )
         self.progress = Progress(processes=place.processes.count)
-        self.parameters = {name: parameter_count(getattr(networks, name)) for name in PARTS[:2]}
+        self.parameters = {player: parameter_count(self.stepper.kinds[player]) for player in PLAYERS}
         self._total = total_images(source.resolution, settings)
         self._went_back_to, self._times = -1, 0  # the checkpoint of the last rollback, and how often to it
 
@@ -191,8 +190,8 @@ class Trainer:
                 f"The networks to begin with have {field} {getattr(theirs, field)}; this run has "
                 f"{getattr(mine, field)}."
             )
-        for name in PARTS:
-            getattr(self.stepper.networks, name).load_state_dict(getattr(networks, name).state_dict())
+        for kind, network in self.stepper.kinds.items():
+            network.load_state_dict(getattr(networks, kind).state_dict())
         images = images_at(networks.lod, self.source.resolution, self.settings)
         if images >= self._total:
             raise UsageError(
@@ -233,12 +232,9 @@ class Trainer:
         Raises:
             InputError: the checkpoint is of other networks.
         """
-        networks, stepper = self.stepper.networks, self.stepper
+        stepper = self.stepper
         try:
-            for name in PARTS:
-                getattr(networks, name).load_state_dict(checkpoint.part(name))
-            restore_adam(stepper.generator_adam, networks.generator, checkpoint.part("adam/generator"))
-            restore_adam(stepper.discriminator_adam, networks.discriminator, checkpoint.part("adam/discriminator"))
+            spread(checkpoint, stepper.kinds, stepper.adams)
             progress = Progress(**checkpoint.progress)
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             reason = str(error).splitlines()[0]

@@ -5,7 +5,8 @@ import math
 import pytest
 
 from pgtools.errors import UsageError
-from pgtools.progan.config import TrainSettings, by_resolution, settings_from
+from pgtools.progan.config import TrainSettings, by_resolution
+from pgtools.progan.presets import settings_from
 
 
 def test_a_table_is_read_in_any_order() -> None:

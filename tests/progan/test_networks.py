@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from pgtools.errors import InputError
-from pgtools.progan.config import Architecture, settings_from
+from pgtools.progan.config import Architecture
+from pgtools.progan.presets import settings_from
 from pgtools.progan.discriminator import Discriminator
 from pgtools.progan.generator import Generator
 from pgtools.progan.layers import Equalized, downsample, parameter_count, upsample

@@ -7,11 +7,12 @@ import pytest
 import torch
 
 from pgtools.errors import UsageError
-from pgtools.progan import config
-from pgtools.progan.config import TrainSettings, preset_description, preset_names, preset_values, settings_from
+from pgtools.progan import presets
+from pgtools.progan.config import TrainSettings
 from pgtools.progan.discriminator import Discriminator
 from pgtools.progan.generator import Generator
 from pgtools.progan.losses import gradient_penalty
+from pgtools.progan.presets import preset_description, preset_names, preset_values, settings_from
 from pgtools.progan.schedule import growth, stage_at
 
 # The side of the images that a preset is for.
@@ -55,7 +56,7 @@ def test_the_presets_for_several_gpus_divide_into_whole_groups(gpus: int) -> Non
 
 @pytest.mark.parametrize("name", preset_names())
 def test_a_preset_says_only_what_differs(name: str) -> None:
-    said = config.tomllib.loads(config.PRESETS.read_text("utf-8"))[name]
+    said = presets.tomllib.loads(presets.PRESETS.read_text("utf-8"))[name]
     like = {**TrainSettings().as_dict(), **(preset_values(said["like"]) if "like" in said else {})}
     assert [key for key, value in said.items() if like.get(key) == value] == []
 

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pgtools.progan.config import TrainSettings, settings_from
+from pgtools.progan.config import TrainSettings
+from pgtools.progan.presets import settings_from
 from pgtools.progan.schedule import Live, crossed, growth, images_at, lod_at, stage_at, total_images
 
 RELEASED = settings_from("v2-1gpu", {})

@@ -11,10 +11,12 @@ import torch
 from pgtools.errors import UsageError
 from pgtools.progan.config import Architecture, TrainSettings
 from pgtools.progan.discriminator import Discriminator
+from pgtools.progan.draws import Draws
 from pgtools.progan.feed import Fetched
 from pgtools.progan.generator import Generator
 from pgtools.progan.schedule import Live, Stage
-from pgtools.progan.step import Draws, Networks, Stepper, gradient_norm, prepare_reals, update_average
+from pgtools.progan.step import Networks, Stepper, gradient_norm, update_average
+from pgtools.progan.turns import prepare_reals
 from tests.progan.conftest import TINY
 
 SHAPE = Architecture(8, latent=8, fmap_base=32, fmap_max=8)

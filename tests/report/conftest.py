@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from pgtools.imaging.photo import encode_png
-from pgtools.progan.config import settings_from
+from pgtools.progan.presets import settings_from
 from pgtools.runtime.results import MetricResult
 
 DATA = {

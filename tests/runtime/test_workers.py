@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import dask
 import pytest
 from distributed import LocalCluster
 
@@ -69,11 +70,19 @@ def interrupt(item: int) -> int:
 
 
 @pytest.fixture(scope="module")
-def processes() -> Iterator[LocalCluster]:
-    with LocalCluster(
-        n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address="127.0.0.1:0", silence_logs=50
-    ) as made:
+def two_processes() -> Iterator[LocalCluster]:
+    # Dask gives a killed worker up if it is not back within 15 seconds; on a busy machine it comes later.
+    patient = dask.config.set({"distributed.deploy.lost-worker-timeout": "120s"})
+    local = {"host": "127.0.0.1", "dashboard_address": "127.0.0.1:0", "silence_logs": 50}
+    with patient, LocalCluster(n_workers=2, threads_per_worker=1, **local) as made:
         yield made
+
+
+@pytest.fixture
+def processes(two_processes: LocalCluster) -> LocalCluster:
+    """Both workers are there, also after a test that killed them."""
+    two_processes.wait_for_workers(2, timeout=60)
+    return two_processes
 
 
 @pytest.fixture
@@ -178,7 +187,6 @@ def test_closing_drops_what_has_not_begun(processes: LocalCluster, tmp_path: Pat
         time.sleep(0.02)
     assert not processes.scheduler.tasks
     assert len(list(tmp_path.iterdir())) < clusters.AHEAD
-    processes.wait_for_workers(2, timeout=20)
 
 
 def test_tasks_are_taken_a_few_ahead(processes: LocalCluster, tmp_path: Path) -> None:

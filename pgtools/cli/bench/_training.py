@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pgtools.errors import UsageError
-from pgtools.progan.config import DEFAULT_PRESET, preset_names
+from pgtools.progan.presets import DEFAULT_PRESET, preset_names
 
 if TYPE_CHECKING:
     import torch

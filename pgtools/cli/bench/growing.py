@@ -48,7 +48,7 @@ def command(preset: str, resolution: str, plot: Path | None, overwrite: bool, as
     if plot is not None and plot.suffix.lower().lstrip(".") not in FORMS:
         raise UsageError(f"--plot is {plot}; expected a name that ends in .png or .svg.")
     from pgtools.progan.benchmark.growing import bench_growing, plot_growing
-    from pgtools.progan.config import settings_from
+    from pgtools.progan.presets import settings_from
     from pgtools.runtime.device import resolve_device
     from pgtools.runtime.files import check_writable, written_aside
 

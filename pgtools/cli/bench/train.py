@@ -69,7 +69,7 @@ def command(
     """
     sides, wanted = sides_of(resolution), _phases(phases)
     from pgtools.progan.benchmark.train import Protocol, bench_train
-    from pgtools.progan.config import settings_from
+    from pgtools.progan.presets import settings_from
     from pgtools.runtime.device import resolve_device
     from pgtools.runtime.files import check_writable, written_aside
     from pgtools.stores.opening import open_source

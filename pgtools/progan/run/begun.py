@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from pgtools.errors import InputError, UsageError
-from pgtools.progan.config import TrainSettings, settings_from
+from pgtools.progan.config import TrainSettings
+from pgtools.progan.presets import settings_from
 from pgtools.progan.run.folder import RunFolder, is_run
 from pgtools.runtime import run_format as names
 from pgtools.stores.source import ImageSource

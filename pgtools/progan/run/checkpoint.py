@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from pgtools.errors import InputError
 from pgtools.progan.config import Architecture
-from pgtools.progan.run.tensors import CHECKPOINT, KINDS, Header, TensorFile, damaged, opened, save
+from pgtools.progan.run.tensors import CHECKPOINT, KINDS, Header, TensorFile, damaged, joined, opened, save
 from pgtools.runtime.files import written_aside
 
 ADAM = ("exp_avg", "exp_avg_sq", "step")
@@ -92,6 +92,33 @@ def read_checkpoint(path: Path) -> Checkpoint:
             raise damaged(path, CHECKPOINT, f"it has an unknown tensor {odd[0]}")
         header = file.header
         return Checkpoint(header.architecture, file.read(), header.progress, header.lod, header.images)
+
+
+def gathered(networks: Mapping[str, nn.Module], adams: Mapping[str, torch.optim.Optimizer]) -> dict[str, Tensor]:
+    """Return the tensors of a checkpoint, by their names there.
+
+    Args:
+        networks: kind → network, all of KINDS.
+        adams: player → its optimizer, all of PLAYERS.
+    """
+    weights = {kind: network.state_dict() for kind, network in networks.items()}
+    moments = {f"adam/{player}": adam_tensors(adam, networks[player]) for player, adam in adams.items()}
+    return joined({**weights, **moments})
+
+
+def spread(
+    checkpoint: Checkpoint, networks: Mapping[str, nn.Module], adams: Mapping[str, torch.optim.Optimizer]
+) -> None:
+    """Give networks and optimizers what `gathered` took from them.
+
+    Raises:
+        InputError: an optimizer's state is of another network.
+        RuntimeError: weights are of another network.
+    """
+    for kind, network in networks.items():
+        network.load_state_dict(checkpoint.part(kind))
+    for player, adam in adams.items():
+        restore_adam(adam, networks[player], checkpoint.part(f"adam/{player}"))
 
 
 def adam_tensors(optimizer: torch.optim.Optimizer, network: nn.Module) -> dict[str, Tensor]:

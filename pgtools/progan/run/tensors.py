@@ -201,10 +201,10 @@ def _checked_shape(value: object) -> Architecture:
     if odd := sorted(value.keys() - fields.keys()):
         raise ValueError(f"its architecture has {told(odd[0])}")
     for name, found in value.items():
-        # The annotations are text here; a whole number may stand for a float.
-        if type(found).__name__ not in (kind := fields[name].type, "int" if kind == "float" else kind):
-            raise ValueError(f"its {name} is {told(found)}")
-        least, most = _RANGES.get(name, (0, 1))
+        kind = fields[name].type  # as text; a whole number may stand for a float
+        if type(found).__name__ not in (kind, "int" if kind == "float" else kind):
+            raise ValueError(f"its {name} is {told(found)}, expected {kind}")
+        least, most = _RANGES.get(name, (False, True))
         if not least <= found <= most:
             raise ValueError(f"its {name} is {told(found)}, expected {least} to {most}")
     shape = Architecture(**value)
@@ -218,9 +218,7 @@ _HINTS: dict[tuple[str, ...], str] = {(CHECKPOINT,): "Name a run's checkpoints/N
 
 
 def _first_line(error: Exception) -> str:
-    """What an error says, without the lines that follow, and what it quotes from a file as `told` does."""
-    lines = str(error).splitlines()
-    return (lines[0] if lines else type(error).__name__).encode("ascii", "backslashreplace").decode("ascii")
+    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 def _kind(tensor: Tensor) -> str:
