@@ -203,6 +203,33 @@ def test_a_level_waits_until_there_is_room_beside_the_one_before() -> None:
     assert levels.of(8) is not None
 
 
+def test_a_gpu_is_asked_once_for_a_level_and_the_answer_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    free, asked = [0], []
+
+    def free_on_device(self: Transfer) -> int:
+        asked.append(free[0])
+        return free[0]
+
+    monkeypatch.setattr(Transfer, "free_on_device", free_on_device)
+    source = Watched()
+    plan = [Wanted(shown, 8, 8) for shown in range(0, 80, 8)] + [Wanted(shown, 8, 16) for shown in range(80, 120, 8)]
+    with feed_of(source, plan, workers=0, memory=1e-9) as feed:
+        for wanted in plan[:10]:
+            feed.next()
+            free[0] = 1 << 40 if wanted.shown >= 8 else 0  # a job beside this one ends
+    assert (len(asked), source.count(8)) == (2, 80)  # of 8² and 16²
+
+
+def test_a_level_that_was_let_go_is_asked_for_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    levels = KeptLevels(10, 1e-9, share=1, transfer=Transfer(CPU))
+    assert levels.of(8) is None
+    monkeypatch.setattr(Transfer, "free_on_device", lambda self: 1 << 40)
+    levels.only({8})
+    assert levels.of(8) is None
+    levels.only({4})
+    assert levels.of(8) is not None
+
+
 def test_a_level_is_let_go_with_its_last_minibatch(monkeypatch: pytest.MonkeyPatch, source: Pictures) -> None:
     held: dict[int, weakref.ref[Kept]] = {}
     begin = Kept.__init__

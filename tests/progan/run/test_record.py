@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import json
+import shutil
 import warnings
 from typing import Any
 
@@ -25,10 +26,14 @@ def line_of(images: int) -> dict[str, Any]:
 
 def write(run: RunFolder, *moments: int, tensorboard: bool = True) -> None:
     with Record(run, tensorboard=tensorboard) as record:
-        for images in moments:
-            record.tick(line_of(images))
-            record.grid(f"fakes-{images:09d}", GREY)
-            record.score({"images": images, "kimg": images / 1000, "result": result_of(7.5)})
+        write_points(record, *moments)
+
+
+def write_points(record: Record, *moments: int) -> None:
+    for images in moments:
+        record.tick(line_of(images))
+        record.grid(f"fakes-{images:09d}", GREY)
+        record.score({"images": images, "kimg": images / 1000, "result": result_of(7.5)})
 
 
 def shown(run: RunFolder) -> Any:
@@ -85,6 +90,31 @@ def test_a_resumed_run_has_every_point_once(run: RunFolder) -> None:
     assert [picture.step for picture in shown(run).Images("grids/fakes")] == [64, 128, 192, 256]
 
 
+def test_a_run_that_rolled_back_within_a_sitting_has_every_point_once(run: RunFolder) -> None:
+    with Record(run, tensorboard=True) as record:
+        run.write_checkpoint(checkpoint_of(0))
+        record.grid("reals", GREY)
+        write_points(record, 64)
+        run.write_checkpoint(checkpoint_of(64))
+        for _ in range(2):
+            write_points(record, 128, 192)
+            run.rewind(64)
+            record.rewound()
+            assert [step for step, _ in points(run, "loss/generator")] == [64]  # before anything else is written
+        write_points(record, 128, 192, 256)
+    for tag in ("loss/generator", "score/swd/average", "gradient_norm/discriminator"):
+        assert [step for step, _ in points(run, tag)] == [64, 128, 192, 256]
+    found = shown(run)
+    assert [picture.step for picture in found.Images("grids/fakes")] == [64, 128, 192, 256]
+    assert [picture.step for picture in found.Images("grids/reals")] == [0]
+
+
+def test_a_rollback_without_tensorboard_opens_none(run: RunFolder) -> None:
+    with Record(run) as record:
+        record.rewound()
+    assert not run.tensorboard.exists()
+
+
 @pytest.mark.parametrize("saved", [False, True])
 def test_a_run_killed_at_its_beginning_has_its_reals_once(run: RunFolder, saved: bool) -> None:
     # The reals come before the first checkpoint, and once more only if that was not written.
@@ -139,5 +169,26 @@ def test_a_disk_that_takes_no_more_ends_tensorboard_and_not_the_run(
             patch.setattr(SummaryWriter, "add_scalar", full)
             record.tick(line_of(64))
         record.tick(line_of(128))
-    assert len(run.log.read_text().splitlines()) == 2
+        record.rewound()
+        record.tick(line_of(192))
+    assert len(run.log.read_text().splitlines()) == 3
+    assert capsys.readouterr().err.count("the run goes on without") == 1
+
+
+@pytest.mark.parametrize("rolled_back", [False, True])
+def test_a_folder_that_tensorboard_cannot_have_ends_it_and_not_the_run(
+    run: RunFolder, rolled_back: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def no_folder() -> None:
+        shutil.rmtree(run.tensorboard, ignore_errors=True)
+        run.tensorboard.write_text("in the way")
+
+    if not rolled_back:
+        no_folder()
+    with Record(run, tensorboard=True) as record:
+        if rolled_back:
+            no_folder()
+            record.rewound()
+        record.tick(line_of(64))
+    assert len(run.log.read_text().splitlines()) == 1
     assert capsys.readouterr().err.count("the run goes on without") == 1

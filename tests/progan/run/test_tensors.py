@@ -127,7 +127,7 @@ headers = st.dictionaries(
 )
 
 
-@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(format=st.sampled_from(sorted(READERS)), shape=shapes, fields=headers)
 def test_a_forged_header_is_read_or_refused_in_one_line(
     tmp_path: Path, format: str, shape: dict[str, Any], fields: dict[str, Any]
