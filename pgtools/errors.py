@@ -35,6 +35,10 @@ class ComputeError(PgtoolsError):
     """A computation that fails through no fault of the data: too little memory, too coarse a precision."""
 
 
+class StoppedError(PgtoolsError):
+    """Work that was stopped because someone asked for it, not because of a fault."""
+
+
 class UsageError(PgtoolsError):
     """Options that contradict each other or are out of range."""
 

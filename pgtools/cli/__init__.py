@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import click
 
 from pgtools import __version__
-from pgtools.errors import PgtoolsError
+from pgtools.errors import PgtoolsError, StoppedError
 
 # One file a command, named like it. A command imports its work inside its callback.
 SECTIONS = {
@@ -91,7 +91,7 @@ def run(words: Sequence[str], *, debug: bool = False) -> int:
     except PgtoolsError as error:
         if debug:
             traceback.print_exc()
-        _say(error.message, error.hint)
+        _say(error.message, error.hint, fault=not isinstance(error, StoppedError))
         return error.exit_code
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
@@ -129,7 +129,7 @@ def run(words: Sequence[str], *, debug: bool = False) -> int:
     return 0
 
 
-def _say(message: str, hint: str) -> None:
-    click.echo(f"Error: {message}", err=True)
+def _say(message: str, hint: str, *, fault: bool = True) -> None:
+    click.echo(f"Error: {message}" if fault else message, err=True)
     for line in hint.splitlines():
         click.echo(f"  {line}", err=True)

@@ -79,11 +79,12 @@ class Places:
     cache: bool = True
 
 
-def metric_names(given: Sequence[str]) -> list[str]:
+def metric_names(given: Sequence[str], *, option: str = "-m") -> list[str]:
     """Return the metrics' own names, each once, in the order given.
 
     Args:
         given: names or their short forms, several to an entry with commas between.
+        option: that they were given with.
 
     Raises:
         UsageError: there is no such metric, or none is named.
@@ -95,7 +96,7 @@ def metric_names(given: Sequence[str]) -> list[str]:
             raise UsageError(f"There is no metric {word!r}; there are {', '.join(NAMES)} ({shorter}).")
         names += [ALIASES.get(word, word)] if word else []
     if not names:
-        raise UsageError("No metric is named.", hint=f"Pass -m with some of {', '.join(NAMES)}.")
+        raise UsageError("No metric is named.", hint=f"Pass {option} with some of {', '.join(NAMES)}.")
     return list(dict.fromkeys(names))
 
 

@@ -40,10 +40,10 @@ def command(run: Path, out: Path | None, chosen: dict[str, Any], device: str, ov
       pgtools generate runs/digits --class-rows --grid digits.png
       pgtools generate runs/faces --interpolation faces.mp4 --training-progress growing.mp4
     """
-    from pgtools.progan.sampling.job import Order, Targets, generate, video_settings
+    from pgtools.progan.sampling.job import Request, Targets, generate, video_settings
     from pgtools.runtime.device import resolve_device
 
     settings, targets = GenerateSettings(**of_class(GenerateSettings, chosen)), Targets(out, **files)
     video = video_settings(of_class(VideoSettings, chosen), settings, targets)
-    for line in generate(Order(run, targets, settings, video, overwrite), resolve_device(device)):
+    for line in generate(Request(run, targets, settings, video, overwrite), resolve_device(device)):
         say(line)

@@ -11,15 +11,16 @@ import click
 from pgtools.cli._measures import EvaluateSettings, Places, make_measures, metric_names
 from pgtools.cli._options import OUTPUT, SOURCE, json_option, settings_options
 from pgtools.cli._output import print_json, print_table, say
+from pgtools.cli._plan import Plan
+from pgtools.cli._plan import show as print_plan
 from pgtools.errors import UsageError
 from pgtools.progan.config import TrainSettings
-from pgtools.progan.presets import DEFAULT_PRESET, preset_names
+from pgtools.progan.presets import DEFAULT_PRESET, preset_names, settings_from
 
 if TYPE_CHECKING:
     import torch
 
     from pgtools.progan.output import Score
-    from pgtools.progan.parallel import Place
     from pgtools.progan.run.progress import Progress
     from pgtools.progan.trainer import Begin
     from pgtools.stores.source import ImageSource
@@ -76,19 +77,31 @@ def command(
       torchrun --nproc-per-node 8 -m pgtools train celeba-hq.h5 --out runs/hq --preset v2-8gpus
     """
     from pgtools.progan.parallel import launched
+    from pgtools.progan.trainer import train
     from pgtools.stores.opening import open_source
 
     asked = _Asked(store, run, preset, resume, resume_from)
     _check(asked, show=show)
     began_with, settings = _settings(asked, _named(chosen), show=show)
+    _check_scores(chosen, settings)
     source = open_source(store)
     with launched(settings.device) as place:
-        if show:
-            _show(source, settings, place.device, as_json=as_json)
-            return
+        plan = Plan(source, settings, began_with.preset, place.device)
+        first = place.processes.rank == 0
         if not resume:
             settings.check_resolution(source.resolution)
-        _train(asked, source, settings, began_with, place, as_json=as_json)
+            notes = plan.notes()  # in every process, so that all of them fail where one does
+            for note in notes if first else ():
+                say(note)
+        if show:
+            print_plan(plan, as_json=as_json)
+            return
+        if first and not resume:
+            say(plan.described())
+        score = _scorer(source, settings, place.device) if first else None
+        progress = train(source, Path(str(run)), settings, place=place, begin=began_with, score=score)
+        if first:
+            _print(asked, progress, as_json=as_json)
 
 
 def _check(asked: _Asked, *, show: bool) -> None:
@@ -98,29 +111,45 @@ def _check(asked: _Asked, *, show: bool) -> None:
             raise UsageError("No folder is named for the run.", hint="Pass --out RUN.")
         return
     if asked.resume and asked.resume_from is not None:
-        raise UsageError("--resume goes on with a run, --resume-from begins one; pass one of them.")
+        raise UsageError("--resume goes on with a run, --resume-from begins one.", hint="Pass one of them.")
     if store.is_dir() and store.resolve() in (run.resolve(), *run.resolve().parents):
         raise UsageError(f"{run} lies in {store}: its grids would become training images.", hint="Write beside it.")
 
 
+def _check_scores(chosen: dict[str, Any], settings: TrainSettings) -> None:
+    """What is said of scores is of no use to a run without any."""
+    given = [f"--{name.replace('_', '-')}" for name in ("every", "num_images") if name in chosen]
+    if given and not settings.metric_names:
+        raise UsageError(
+            f"{' and '.join(given)} without --metrics: nothing would be scored.",
+            hint=f"Add --metrics swd, or leave out {' and '.join(given)}.",
+        )
+
+
 def _named(chosen: dict[str, Any]) -> dict[str, Any]:
     """The settings with metrics by their own names."""
-    names = {name: ",".join(metric_names([chosen[name]])) for name in ("metrics", "best") if chosen.get(name)}
+    names = {
+        name: ",".join(metric_names([chosen[name]], option=f"--{name}"))
+        for name in ("metrics", "best")
+        if chosen.get(name)
+    }
     return {**chosen, **names}
 
 
 def _settings(asked: _Asked, chosen: dict[str, Any], *, show: bool) -> tuple[Begin, TrainSettings]:
     """What the sitting begins with, and its settings: those of the run, or of a new one that can be written."""
-    from pgtools.progan.presets import settings_from
     from pgtools.progan.run.begun import begin, resumed_settings
-    from pgtools.progan.trainer import NEW, RESUMED
+    from pgtools.progan.run.folder import RunFolder
+    from pgtools.progan.trainer import Begin
 
     if asked.resume and asked.run is not None:
-        return RESUMED, resumed_settings(asked.run, chosen, preset=asked.preset)
+        settings = resumed_settings(asked.run, chosen, preset=asked.preset)
+        return Begin(resume=True, preset=RunFolder(asked.run).read_config().get("preset")), settings
     preset = asked.preset or DEFAULT_PRESET
-    began_with = NEW
+    began_with = Begin(preset=preset)
     if asked.resume_from is not None:
-        began_with, chosen = _networks(asked.resume_from, chosen)
+        networks, chosen = _networks(asked.resume_from, chosen)
+        began_with = dataclasses.replace(networks, preset=preset)
     if show or asked.run is None:
         return began_with, settings_from(preset, chosen)
     return began_with, begin(asked.run, preset, chosen)
@@ -150,26 +179,6 @@ def _networks(file: Path, chosen: dict[str, Any]) -> tuple[Begin, dict[str, Any]
     return Begin(networks=networks, origin=origin), {**chosen, **shape}
 
 
-def _train(
-    asked: _Asked,
-    source: ImageSource,
-    settings: TrainSettings,
-    began_with: Begin,
-    place: Place,
-    *,
-    as_json: bool,
-) -> None:
-    from pgtools.progan.trainer import train
-
-    first = place.processes.rank == 0
-    if first and not asked.resume:
-        say(preset_description(asked.preset or DEFAULT_PRESET))
-    score = _scorer(source, settings, place.device) if first else None
-    progress = train(source, Path(str(asked.run)), settings, place=place, begin=began_with, score=score)
-    if first:
-        _print(asked, progress, as_json=as_json)
-
-
 def _print(asked: _Asked, progress: Progress, *, as_json: bool) -> None:
     result = {"run": str(asked.run), "images": progress.images, "seconds": round(progress.seconds, 1)}
     if as_json:
@@ -187,40 +196,3 @@ def _scorer(source: ImageSource, settings: TrainSettings, device: torch.device) 
     shared = EvaluateSettings(num_images=settings.num_images, seed=settings.seed)
     measures = make_measures(settings.metric_names, shared, Places())
     return Evaluator(measures, source, Reading(settings.num_images, settings.seed), device).score
-
-
-def _show(source: ImageSource, settings: TrainSettings, device: torch.device, *, as_json: bool) -> None:
-    """Print the resolved settings and the phases, timed by some steps of each stage on this machine."""
-    from pgtools.progan.probe import probe
-
-    settings.check_resolution(source.resolution)
-    say("Timing some steps of each stage, about half a minute …")
-    rows = probe(source.resolution, settings, device)
-    if as_json:
-        print_json({"settings": settings.as_dict(), "phases": [dataclasses.asdict(row) for row in rows]})
-        return
-    for name, value in settings.as_dict().items():
-        click.echo(f"{name.replace('_', '-'):<24} {'' if value is None else value}")
-    print_table(
-        ("phase", "kimg", "minibatch", "learning rate", "estimated time", "from"),
-        [
-            (
-                f"{row.level}² {'fading in' if row.fading else 'stable'}",
-                f"{row.begin_kimg:g} to {row.end_kimg:g}",
-                str(row.minibatch),
-                f"{row.learning_rate:g}",
-                _duration(row.seconds),
-                f"estimated from {row.basis}" if row.basis else "measured",
-            )
-            for row in rows
-        ],
-    )
-    click.echo(f"In all about {_duration(sum(row.seconds for row in rows))} on {device}, without scores and grids.")
-
-
-def _duration(seconds: float) -> str:
-    """Say 95 as 1.6 minutes."""
-    for size, unit in ((86400, "days"), (3600, "hours"), (60, "minutes")):
-        if seconds >= size:
-            return f"{seconds / size:.1f} {unit}"
-    return f"{seconds:.0f} seconds"

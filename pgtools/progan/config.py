@@ -1,6 +1,6 @@
 """Every choice of a training run: default, range, unit and help; presets.py has named sets of them.
 
-The defaults are the `compact` preset, so that help shows what happens when nothing is said.
+The defaults are the preset `compact`, so that help shows what happens when nothing is said.
 """
 
 from __future__ import annotations
@@ -106,9 +106,13 @@ class TrainSettings(Settings):
 
     growing: bool = setting(True, help="Grow from a low resolution; else train at full resolution from the start.")
     start_resolution: int = setting(4, help="Side of the images that growth starts at.", low=4, high=1 << 16)
-    stable_kimg: float = setting(3.0, help="Length of the phase at each resolution.", low=0, high=MOST_KIMG, unit="kimg")
+    stable_kimg: float = setting(
+        3.0, help="Length of the phase at each resolution.", low=0, high=MOST_KIMG, unit="kimg"
+    )
     stable_kimg_from: str = setting("", help='Other phase lengths from a resolution on, e.g. "64:800".')
-    fade_kimg: float = setting(3.0, help="Length of each fade-in of a higher resolution.", low=0, high=MOST_KIMG, unit="kimg")
+    fade_kimg: float = setting(
+        3.0, help="Length of each fade-in of a higher resolution.", low=0, high=MOST_KIMG, unit="kimg"
+    )
     fade_kimg_from: str = setting("", help="Other lengths of the fade-in to a resolution, from one on.")
     total_kimg: float | None = setting(
         None,
@@ -136,7 +140,9 @@ class TrainSettings(Settings):
     device: str = setting("auto", help="auto, cpu, cuda or cuda:N.")
     log_kimg: float = setting(1.0, help="Between log lines.", low=0.001, high=MOST_KIMG, unit="kimg")
     grid_kimg: float = setting(3.0, help="Between image grids.", low=0.001, high=MOST_KIMG, unit="kimg")
-    snapshot_kimg: float = setting(3.0, help="Between snapshots, each with a checkpoint.", low=0.001, high=MOST_KIMG, unit="kimg")
+    snapshot_kimg: float = setting(
+        3.0, help="Between snapshots, each with a checkpoint.", low=0.001, high=MOST_KIMG, unit="kimg"
+    )
     checkpoint_minutes: float = setting(
         15.0, help="Write a checkpoint at least this often too; 0 for with snapshots only.", low=0, unit="minutes"
     )
@@ -172,10 +178,12 @@ class TrainSettings(Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        for name in ("learning_rate", "stable_kimg", "fade_kimg"):
+            self._table(name)  # for its errors
         if max((*self.stable_kimg_table.values(), *self.fade_kimg_table.values())) <= 0:
             raise UsageError(
                 "--stable-kimg and --fade-kimg are both 0; a phase must have some length.",
-                hint="Give one of them a length, or say --no-growing and --total-kimg.",
+                hint="Give one of them a length.",
             )
         if self.start_resolution & (self.start_resolution - 1):
             below = 1 << (self.start_resolution.bit_length() - 1)
@@ -193,9 +201,8 @@ class TrainSettings(Settings):
         if self.best and self.best not in self.metric_names:
             raise UsageError(
                 f"--best is {self.best!r}, which is not among --metrics {self.metrics!r}.",
-                hint=f"Add --metrics {','.join((*self.metric_names, self.best))}, or leave out --best.",
+                hint="Add it to --metrics, or leave out --best.",
             )
-        self.learning_rate_table  # noqa: B018 (for its errors)
 
     @property
     def minibatch_table(self) -> dict[int, float]:
@@ -225,7 +232,10 @@ class TrainSettings(Settings):
         field = next(field for field in dataclasses.fields(self) if field.name == name)
         option = f"--{name.replace('_', '-')}-from"
         low, high = field.metadata["low"], field.metadata["high"]
-        return {4: getattr(self, name), **by_resolution(getattr(self, f"{name}_from"), option=option, low=low, high=high)}
+        return {
+            4: getattr(self, name),
+            **by_resolution(getattr(self, f"{name}_from"), option=option, low=low, high=high),
+        }
 
     @property
     def metric_names(self) -> tuple[str, ...]:

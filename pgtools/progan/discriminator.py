@@ -41,8 +41,8 @@ class Discriminator(nn.Module):
         )
         self.blocks = nn.ModuleDict({str(level): DownBlock(shape, level) for level in shape.levels[1:]})
         inputs = width + (1 if shape.stddev_group else 0)
-        self.conv = Conv(inputs, width, equalized=equalized, norm=norm_of(shape, width))
-        self.dense0 = Dense(16 * width, top, equalized=equalized, norm=norm_of(shape, top))
+        self.conv = Conv(inputs, width, equalized=equalized, norm=layer_norm_of(shape, width))
+        self.dense0 = Dense(16 * width, top, equalized=equalized, norm=layer_norm_of(shape, top))
         kernels = shape.discrimination_kernels
         self.discrimination = MinibatchDiscrimination(top, kernels, equalized=equalized) if kernels else None
         self.dense1 = Dense(top + kernels, 1 + shape.labels, gain=1, equalized=equalized)
@@ -86,9 +86,9 @@ class DownBlock(nn.Module):
     def __init__(self, shape: Architecture, level: int) -> None:
         super().__init__()
         width, smaller, equalized = shape.width(level), shape.width(level // 2), shape.equalized
-        self.conv0 = Conv(width, width, equalized=equalized, norm=norm_of(shape, width))
+        self.conv0 = Conv(width, width, equalized=equalized, norm=layer_norm_of(shape, width))
         self.conv1 = DownConv(
-            width, smaller, fused=shape.fused_scale, equalized=equalized, norm=norm_of(shape, smaller)
+            width, smaller, fused=shape.fused_scale, equalized=equalized, norm=layer_norm_of(shape, smaller)
         )
 
     def forward(self, x: Tensor, noise: Noise | None = None) -> Tensor:
@@ -98,6 +98,6 @@ class DownBlock(nn.Module):
         return down
 
 
-def norm_of(shape: Architecture, channels: int) -> LayerNorm | None:
+def layer_norm_of(shape: Architecture, channels: int) -> LayerNorm | None:
     """Return the layer norm that a layer ends with, None where the shape has none."""
     return LayerNorm(channels) if shape.layer_norm else None

@@ -35,8 +35,10 @@ class Generator(nn.Module):
         super().__init__()
         self.shape = shape
         width, equalized = shape.width(4), shape.equalized
-        self.dense = DenseTo4x4(shape.latent + shape.labels, width, equalized=equalized, norm=norm_of(shape, width))
-        self.conv = Conv(width, width, equalized=equalized, norm=norm_of(shape, width))
+        self.dense = DenseTo4x4(
+            shape.latent + shape.labels, width, equalized=equalized, norm=batch_norm_of(shape, width)
+        )
+        self.conv = Conv(width, width, equalized=equalized, norm=batch_norm_of(shape, width))
         self.blocks = nn.ModuleDict({str(level): UpBlock(shape, level) for level in shape.levels[1:]})
         self.to_rgb = nn.ModuleDict(
             {
@@ -91,9 +93,9 @@ class UpBlock(nn.Module):
             width,
             fused=shape.fused_scale,
             equalized=equalized,
-            norm=norm_of(shape, width),
+            norm=batch_norm_of(shape, width),
         )
-        self.conv1 = Conv(width, width, equalized=equalized, norm=norm_of(shape, width))
+        self.conv1 = Conv(width, width, equalized=equalized, norm=batch_norm_of(shape, width))
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the features of this level."""
@@ -107,6 +109,6 @@ def finish(x: Tensor, shape: Architecture) -> Tensor:
     return pixel_norm(x) if shape.pixel_norm else x
 
 
-def norm_of(shape: Architecture, channels: int) -> BatchNorm | None:
+def batch_norm_of(shape: Architecture, channels: int) -> BatchNorm | None:
     """Return the batch norm that a layer ends with, None where the shape has none."""
     return BatchNorm(channels) if shape.batch_norm else None

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -17,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pgtools.errors import InputError
+from pgtools.progan.kernels import Kernelled
 from pgtools.runtime.seeds import integer_seed
 
 GAIN = math.sqrt(2.0)
@@ -140,7 +140,7 @@ def minibatch_stddev(x: Tensor, group: int, *, minibatches: int = 1) -> Tensor:
     return torch.cat([x, channel.to(x.dtype)], dim=1)
 
 
-class Equalized(nn.Module):
+class Equalized(Kernelled):
     """A weight of N(0, 1) numbers, used times gain/√fan_in, and a bias of zeros.
 
     Args:
@@ -170,20 +170,10 @@ class Equalized(nn.Module):
         self.norm = norm
         deviation = gain / math.sqrt(math.prod(shape[1:]))
         self.scale, self.spread = (deviation, 1.0) if equalized else (1.0, deviation)
-        self._kept: dict[bool, Tensor] | None = None
 
     def scaled(self) -> Tensor:
         """Return the weight times its scale."""
         return self.weight * self.scale
-
-    def kernel(self) -> Tensor:
-        """Return what the layer multiplies by, made anew or, inside `kernels_once`, made before."""
-        if self._kept is None:
-            return self.formed()
-        with_gradient = torch.is_grad_enabled() and self.weight.requires_grad
-        if with_gradient not in self._kept:
-            self._kept[with_gradient] = _laid_out(self.formed())
-        return self._kept[with_gradient]
 
     def formed(self) -> Tensor:
         """Return the scaled weight in the shape the layer multiplies by."""
@@ -305,44 +295,15 @@ def equalized_layers(network: nn.Module) -> tuple[Equalized, ...]:
     return tuple(layer for layer in network.modules() if isinstance(layer, Equalized))
 
 
-@contextlib.contextmanager
-def kernels_once(*groups: Sequence[Equalized]) -> Iterator[None]:
-    """Let every layer form its kernel once for all passes inside, as long as no weight changes.
-
-    A discriminator's step passes it two or three times; the kernel's own backward then runs once too. Kernels are laid
-    out as the convolutions like them best. Gradients reach the weights also when backward runs outside.
-
-    Args:
-        groups: the layers of each network, from `equalized_layers`.
-    """
-    layers = [layer for group in groups for layer in group]
-    for layer in layers:
-        layer._kept = {}
-    try:
-        yield
-    finally:
-        for layer in layers:
-            layer._kept = None
-
-
-def _laid_out(kernel: Tensor) -> Tensor:
-    """Return a convolution's kernel with channels last, by which everything after it has them last too.
-
-    Not on a GPU in float32, whose convolutions are quicker with channels first.
-    """
-    if kernel.ndim != 4 or (kernel.is_cuda and not torch.is_autocast_enabled("cuda")):
-        return kernel
-    return kernel.contiguous(memory_format=torch.channels_last)
-
-
 @torch.no_grad()
 def initialise(network: nn.Module, seed: int, name: str) -> None:
     """Draw the weights N(0, spread²), each from a stream named by seed, network and parameter; biases are 0.
 
-    Parameters of other layers than `Equalized` stay as they were made.
+    Parameters of other layers than `Equalized` stay as they were made, and so do those on the device "meta": they have
+    no numbers, and torch takes more than a second to load what it would compute their shapes with.
     """
     for key, layer in network.named_modules():
-        if isinstance(layer, Equalized):
+        if isinstance(layer, Equalized) and not layer.weight.is_meta:
             stream = integer_seed(seed, "weights", name, f"{key}.weight" if key else "weight")
             generator = torch.Generator().manual_seed(stream)
             layer.weight.copy_(torch.randn(layer.weight.shape, generator=generator) * layer.spread)

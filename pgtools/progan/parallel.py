@@ -104,11 +104,17 @@ def check_shares(shape: Architecture, minibatch: dict[int, float], *, processes:
                 hint=f"Name a minibatch that is a multiple of {members * processes}, e.g. with --minibatch.",
             )
         if micro_batch is not None and micro_batch < members:
-            raise UsageError(f"--micro-batch is {micro_batch}; a group of {members} images must stay together.")
+            raise UsageError(
+                f"--micro-batch is {micro_batch}; a group of {members} images must stay together.",
+                hint=f"Use --micro-batch {members} or more, or a smaller --stddev-group.",
+            )
         shared = processes > 1 or (micro_batch is not None and micro_batch < images)
         if shared and (shape.batch_norm or shape.discrimination_kernels):
             layer = "batch norm" if shape.batch_norm else "minibatch discrimination"
-            raise UsageError(f"These networks have {layer}, which needs the whole minibatch in one process and part.")
+            raise UsageError(
+                f"These networks have {layer}, which needs the whole minibatch in one process and part.",
+                hint="Train in one process, without --micro-batch.",
+            )
 
 
 def part_count(count: int, group: int, micro_batch: int | None) -> int:

@@ -17,7 +17,8 @@ from pgtools.progan.discriminator import Discriminator
 from pgtools.progan.draws import Draws, on_device
 from pgtools.progan.feed import Fetched
 from pgtools.progan.generator import Generator
-from pgtools.progan.layers import equalized_layers, kernels_once
+from pgtools.progan.kernels import kernels_once
+from pgtools.progan.layers import equalized_layers
 from pgtools.progan.losses import (
     Loss,
     Lsgan,

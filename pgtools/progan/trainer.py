@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 
-from pgtools.errors import ComputeError, InputError, PgtoolsError, UsageError
+from pgtools.errors import ComputeError, InputError, PgtoolsError, StoppedError, UsageError
 from pgtools.progan.config import Architecture, TrainSettings
 from pgtools.progan.discriminator import Discriminator
 from pgtools.progan.feed import Feed, FeedSettings
@@ -54,11 +54,13 @@ class Begin:
         resume: go on from the run's last checkpoint.
         networks: those a new run begins with, at the first moment of the schedule with their level of detail.
         origin: what config.json says of these networks: file and SHA-256.
+        preset: that a new run's settings came from, for config.json; one that goes on keeps its own.
     """
 
     resume: bool = False
     networks: TrainedNetworks | None = None
     origin: dict[str, Any] | None = None
+    preset: str | None = None
 
 
 NEW, RESUMED = Begin(), Begin(resume=True)
@@ -89,7 +91,8 @@ def train(
         OutputError: the run folder exists already, or another process holds it.
         InputError: the data are not those that the run began with, or its checkpoint is damaged or lost, or the
             networks to begin with have another shape.
-        PgtoolsError: the loss is no longer finite, or the run was interrupted; the last checkpoint is kept.
+        PgtoolsError: the loss is no longer finite; the last checkpoint is kept.
+        StoppedError: the run was asked to stop, and wrote a checkpoint.
         UsageError: a new run's networks would be too narrow for images of this size, or its minibatches cannot be
             shared by the processes.
     """
@@ -117,7 +120,10 @@ def train(
         if begin.networks is not None:
             trainer.start_from(begin.networks)
         if processes.rank == 0:
-            folder.write_config(settings, data, trainer.parameters, began_from=origin)
+            preset = folder.read_config().get("preset") if begin.resume else begin.preset
+            folder.write_config(
+                settings, data, trainer.parameters, preset=preset, device=str(place.device), began_from=origin
+            )
         try:
             trainer.run(score)
         except RuntimeError as error:
@@ -188,7 +194,8 @@ class Trainer:
             field = next(field.name for field in dataclasses.fields(mine) if _differ(mine, theirs, field.name))
             raise InputError(
                 f"The networks to begin with have {field} {getattr(theirs, field)}; this run has "
-                f"{getattr(mine, field)}."
+                f"{getattr(mine, field)}.",
+                hint="Train on images of the side and classes that the networks are for.",
             )
         for kind, network in self.stepper.kinds.items():
             network.load_state_dict(getattr(networks, kind).state_dict())
@@ -282,7 +289,7 @@ class Trainer:
                 if not done and self._any(stopped()):
                     if output is not None:
                         output.save(self.progress, self.stage)
-                    raise PgtoolsError(
+                    raise StoppedError(
                         f"Stopped after {self.progress.images / 1000:.1f} of {self._total / 1000:.1f} kimg.",
                         hint="The checkpoint is written: the same command with --resume goes on from here.",
                     )

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from pgtools.progan.discriminator import Discriminator
 from pgtools.progan.generator import Generator
-from pgtools.progan.layers import downsample, equalized_layers, kernels_once, mix, upsample
+from pgtools.progan.kernels import kernels_once
+from pgtools.progan.layers import downsample, equalized_layers, mix, upsample
 from pgtools.progan.losses import Loss, Minibatch, class_loss
 from pgtools.progan.normalisation import Noise
 from pgtools.progan.schedule import Live

@@ -15,61 +15,13 @@ from pgtools.errors import InputError
 from pgtools.imaging.photo import read_photo
 from pgtools.report.figures import Line, curves, phases
 from pgtools.report.page import Chart, Fact, Key, Page, ScoreGroup, ScorePart
+from pgtools.report.panels import panels
 from pgtools.report.pictures import LARGE, SMALL, Picture, picture
 from pgtools.report.provenance import commands, origins, protocol, split_settings
 from pgtools.report.run import Run
 from pgtools.runtime.results import MetricResult
 
 MOST_GRIDS = 8
-
-
-@dataclass(frozen=True)
-class _Panel:
-    """One chart of the log: (column, label) of each line, title, axis, what it says, whether decades matter."""
-
-    columns: tuple[tuple[str, str], ...]
-    title: str
-    ylabel: str
-    caption: str
-    log: bool = False
-
-
-_PANELS = (
-    _Panel(
-        (("wasserstein", "Wasserstein estimate"),),
-        "Wasserstein estimate",
-        "E[D(real)] − E[D(fake)]",
-        "How far the discriminator tells real from generated images; usually it falls as the generator "
-        "learns and rises when a new resolution gives it more to see.",
-    ),
-    _Panel(
-        (("loss_generator", "generator"), ("loss_discriminator", "discriminator")),
-        "Losses",
-        "loss",
-        "Only their trend is meaningful: a Wasserstein critic's scores have no fixed zero.",
-    ),
-    _Panel(
-        (("gradient_norm_generator", "generator"), ("gradient_norm_discriminator", "discriminator")),
-        "Gradient norms",
-        "norm",
-        "Length of each network's gradient, before Adam: a sudden rise comes before most divergences.",
-        log=True,
-    ),
-    _Panel(
-        (("gradient_penalty", "gradient penalty"),),
-        "Gradient penalty",
-        "penalty",
-        "Near zero while the discriminator keeps to its Lipschitz bound.",
-        log=True,
-    ),
-    _Panel(
-        (("images_per_second", "images/s"),),
-        "Throughput",
-        "images/s",
-        "Real images shown each second of training; growing makes the early resolutions cheap.",
-        log=True,
-    ),
-)
 
 
 @dataclass(frozen=True)
@@ -222,7 +174,7 @@ def _curves(run: Run) -> list[Chart]:
     kimg = run.column("kimg")
     schedule = phases(kimg, run.column("lod"), run.column("resolution"))
     charts = []
-    for i, panel in enumerate(_PANELS):
+    for i, panel in enumerate(panels(run.settings)):
         lines = [Line(label, kimg, run.column(name), f"series-{k}") for k, (name, label) in enumerate(panel.columns)]
         lines = [line for line in lines if np.isfinite(line.y).any()]
         if lines:

@@ -9,11 +9,11 @@ import torch
 
 from pgtools.progan.benchmark import growing
 from pgtools.progan.benchmark.plain import PlainStep, generate, is_plain, judge
+from pgtools.progan.benchmark.probe import StageTime
 from pgtools.progan.config import Architecture, TrainSettings
 from pgtools.progan.discriminator import Discriminator
 from pgtools.progan.generator import Generator
 from pgtools.progan.losses import Minibatch, WganGp
-from pgtools.progan.probe import StageTime
 from pgtools.progan.schedule import Live, live_levels
 from tests.pictures import smooth_images
 from tests.stores.sets import written

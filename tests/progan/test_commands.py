@@ -54,6 +54,21 @@ def test_train_again_is_refused_and_resume_goes_on(pgtools: Run, run: Path) -> N
     assert json.loads(done.out)["images"] == 256
 
 
+def test_a_run_knows_its_preset_and_what_auto_was(pgtools: Run, run: Path) -> None:
+    images, again = run.parent / "images", ["--out", run, "--resume", "--precision", "auto", "--device", "auto"]
+    done = pgtools("train", images, *again, "--preset", "compact")
+    assert done.code == 0, done.err
+    config = json.loads((run / "config.json").read_text())
+    assert (config["preset"], config["settings"]["device"], config["settings"]["precision"]) == (
+        "compact",
+        "auto",
+        "float32",
+    )
+    assert config["device"] in ("cpu", "cuda")
+    other = pgtools("train", images, *again, "--preset", "cifar10")
+    assert (other.code, "began with --preset compact; it cannot go on with cifar10" in other.err) == (2, True)
+
+
 def test_train_refuses_before_it_reads_images(pgtools: Run, tmp_path: Path) -> None:
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thesis.txt").write_text("x")
@@ -84,7 +99,7 @@ def test_train_refuses_too_narrow_a_network_before_it_reads_the_data(
     refused = pgtools("train", tmp_path / "large", "--out", tmp_path / "run", "--metrics", "swd")
     assert (refused.code, "minutes on a CPU" in refused.err) == (2, False)
     assert "At 128² the networks would have a width of 4" in refused.err
-    assert "--preset v2-1gpu, or --fmap-base 512" in refused.err
+    assert "Pass --fmap-base 512 or more" in refused.err
     assert not (tmp_path / "run").exists()
 
 

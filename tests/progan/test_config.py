@@ -10,8 +10,10 @@ from pgtools.progan.presets import settings_from
 
 
 def test_a_table_is_read_in_any_order() -> None:
-    assert by_resolution("32:64, 4:128", option="--x") == {4: 128, 32: 64}
-    assert by_resolution("", option="--x") == {}
+    assert by_resolution("32:64, 4:128", option="--x", low=0, high=128) == {4: 128, 32: 64}
+    assert by_resolution("", option="--x", low=0, high=1) == {}
+    with pytest.raises(UsageError, match=r"--x has '4:129'; expected 0\.5 to 128"):
+        by_resolution("4:129", option="--x", low=0.5, high=128)
 
 
 @pytest.mark.parametrize("text", ["4", "4:a", "5:16", "2:16", "4:16,4:8", "4:16:3", ":", "4:nan", "4:16,8:inf"])
@@ -25,10 +27,18 @@ def test_a_wrong_table_is_named(text: str) -> None:
     [
         ("minibatch", "4:14", "whole multiple of --stddev-group 4"),
         ("minibatch", "4:16.5", "whole multiple"),
-        ("minibatch", "4:0", "whole multiple"),
+        ("minibatch", "4:0", "--minibatch has '4:0'; expected 1 to 65536"),
+        ("minibatch", "4:1e300", "--minibatch has '4:1e300'; expected 1 to 65536"),
         ("minibatch", "8:16", "from 4 on"),
-        ("learning_rate_from", "64:-1", "above 0"),
-        ("stable_kimg_from", "64:-1", "--stable-kimg-from is '64:-1'; every length must be 0 or more"),
+        ("learning_rate_from", "64:0", r"--learning-rate-from has '64:0'; expected 1e-09 to 1"),
+        ("learning_rate_from", "64:2", r"--learning-rate-from has '64:2'; expected 1e-09 to 1"),
+        ("learning_rate", 0.0, r"--learning-rate is 0\.0; expected 1e-09 to 1\."),
+        ("stable_kimg_from", "64:-1", r"--stable-kimg-from has '64:-1'; expected 0 to 1e\+09"),
+        ("stable_kimg_from", "64:1e306", r"--stable-kimg-from has '64:1e306'; expected 0 to 1e\+09"),
+        ("fade_kimg_from", "64:nan", r"--fade-kimg-from has '64:nan'; expected 0 to 1e\+09"),
+        ("fade_kimg", 1e306, r"--fade-kimg is 1e\+306; expected 0 to 1e\+09"),
+        ("total_kimg", 1e306, r"--total-kimg is 1e\+306; expected 0\.001 to 1e\+09"),
+        ("every", 1e306, r"--every is 1e\+306; expected 0\.001 to 1e\+09"),
         ("fade_kimg_from", "64", "--fade-kimg-from has '64'; expected RESOLUTION:NUMBER"),
         ("start_resolution", 12, "--start-resolution is 12; expected a power of two"),
         ("start_resolution", 2, "--start-resolution is 2; expected 4 to 65536"),
@@ -72,7 +82,8 @@ def test_networks_too_narrow_for_the_images_are_refused() -> None:
     for resolution, width, base in ((128, 4, 512), (1024, 1, 4096)):
         with pytest.raises(UsageError, match=rf"{resolution}² .* width of {width};") as caught:
             compact.check_resolution(resolution)
-        assert caught.value.hint == f"Pass --preset v2-1gpu, or --fmap-base {base} or more."
+        expected = f"Pass --fmap-base {base} or more, or a preset for such images, as --preset v2-1gpu."
+        assert caught.value.hint == expected
         TrainSettings(fmap_base=base).check_resolution(resolution)
         with pytest.raises(UsageError):
             TrainSettings(fmap_base=base - 1).check_resolution(resolution)

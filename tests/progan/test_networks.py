@@ -8,11 +8,11 @@ import torch
 
 from pgtools.errors import InputError
 from pgtools.progan.config import Architecture
-from pgtools.progan.presets import settings_from
 from pgtools.progan.discriminator import Discriminator
 from pgtools.progan.generator import Generator
 from pgtools.progan.layers import Equalized, downsample, parameter_count, upsample
 from pgtools.progan.normalisation import Noise
+from pgtools.progan.presets import settings_from
 from tests.reference import progan as twin
 
 SMALL = Architecture(32, latent=8, fmap_base=64, fmap_max=16)

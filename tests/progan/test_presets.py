@@ -42,7 +42,9 @@ def test_a_preset_can_train_and_says_what_it_costs(name: str) -> None:
     settings = settings_from(name, {})
     settings.check_resolution(side_of(name))
     description = preset_description(name)
-    assert name == "compact" or (description.startswith(f"{name}: ") and "million images" in description)
+    assert name == "compact" or "million images" in description
+    assert not description.startswith(f"{name}: ")
+    assert description.count("Time: ") == description.count("Score: ") == 1
     for minibatch in settings.minibatch_table.values():
         group = min(settings.stddev_group, int(minibatch))
         assert group == 0 or minibatch % group == 0

@@ -7,10 +7,10 @@ import dataclasses
 import pytest
 import torch
 
-from pgtools.progan import probe as module
+from pgtools.progan.benchmark import probe as module
+from pgtools.progan.benchmark.probe import _work, phases_of, probe, stage_times
 from pgtools.progan.benchmark.timed import TimedSteps
 from pgtools.progan.config import TrainSettings
-from pgtools.progan.probe import _work, phases_of, probe, stage_times
 from pgtools.progan.schedule import Phase
 
 CPU = torch.device("cpu")

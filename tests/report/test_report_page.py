@@ -205,6 +205,22 @@ def test_only_what_spans_decades_by_nature_is_drawn_over_decades(
     assert not found["E[D(real)] − E[D(fake)]"]
 
 
+def test_a_run_of_least_squares_speaks_of_least_squares(make_run: MakeRun) -> None:
+    folder = make_run()
+    usual = {chart.title: chart for chart in compose(read_run(folder), [], Knowledge()).curves}
+    assert "Wasserstein" in usual["Losses"].caption and "Gradient penalty" in usual
+    config = json.loads((folder / "config.json").read_text())
+    config["settings"]["loss"] = "lsgan"
+    (folder / "config.json").write_text(json.dumps(config))
+    ticks = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    (folder / "log.jsonl").write_text("".join(json.dumps({**tick, "gradient_penalty": 0.0}) + "\n" for tick in ticks))
+    page = compose(read_run(folder), [], Knowledge())
+    assert [chart.title for chart in page.curves] == ["Gap between scores", "Losses", "Gradient norms", "Throughput"]
+    assert "E[D(fake)] − E[D(real)]" in page.curves[0].svg
+    assert page.curves[0].alt.startswith("Gap between scores over training: gap between scores from ")
+    assert not any("Wasserstein" in chart.caption + chart.svg + chart.alt for chart in page.curves)
+
+
 def test_the_newest_grid_is_large(make_run: MakeRun) -> None:
     page = compose(read_run(make_run()), [], Knowledge())
     assert page.newest is not None

@@ -16,8 +16,8 @@ import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from pgtools.progan.benchmark.probe import StageTime, phases_of, stage_times
 from pgtools.progan.config import TrainSettings
-from pgtools.progan.probe import StageTime, phases_of, stage_times
 from pgtools.progan.schedule import Phase, total_images
 
 # Karras et al. 2018, section 6.1: two to six times, 5.4 at 1024² with 6.4 million images.

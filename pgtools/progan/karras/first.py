@@ -36,7 +36,7 @@ Kind = Literal["from 1x1", "3x3", "to 1x1", "colour", "dense"]
 AXES: dict[Kind, int] = {"from 1x1": 4, "3x3": 4, "to 1x1": 4, "colour": 2, "dense": 2}
 
 
-def stored(state: dict[str, Any], size: int) -> Stored:
+def stored_by_first(state: dict[str, Any], size: int) -> Stored:
     """Return a network of the first trainer under our names.
 
     Args:

@@ -17,7 +17,7 @@ def import_karras(file: Path, out: Path, *, overwrite: bool) -> dict[str, Any]:
     """Write the networks of a pickle as a file of networks, or as a snapshot where there is one generator alone.
 
     Returns:
-        what `describe` says of them.
+        what `described_networks` says of them.
 
     Raises:
         UsageError: `out` has another suffix than commands know networks by, or is `file` itself.
@@ -34,10 +34,10 @@ def import_karras(file: Path, out: Path, *, overwrite: bool) -> dict[str, Any]:
         write_snapshot(out, Snapshot(networks.average, networks.lod, images=0))
     else:
         write_networks(out, networks.trained)
-    return {"file": str(out), **describe(networks)}
+    return {"file": str(out), **described_networks(networks)}
 
 
-def describe(networks: KarrasNetworks) -> dict[str, Any]:
+def described_networks(networks: KarrasNetworks) -> dict[str, Any]:
     """Return what there is to know of imported networks, as plain values.
 
     Returns:

@@ -16,7 +16,8 @@ from pgtools.errors import InputError
 from pgtools.progan.config import Architecture
 from pgtools.progan.discriminator import Discriminator
 from pgtools.progan.generator import Generator
-from pgtools.progan.karras import first, released
+from pgtools.progan.karras.first import stored_by_first
+from pgtools.progan.karras.released import stored_by_released
 from pgtools.progan.karras.stored import Stored, build, plain
 from pgtools.progan.run.snapshot import Snapshot, TrainedNetworks
 from pgtools.runtime.pickles import read_pickle
@@ -135,7 +136,8 @@ def _stored(path: Path, *, average_only: bool = False) -> tuple[list[Stored], Fo
         raise ValueError("they come from two different trainers")
     form, size = forms.pop(), path.stat().st_size
     chosen = states[-1:] if average_only else states
-    networks = [(released if form == "TensorFlow" else first).stored(state, size) for state in chosen]
+    of_form = stored_by_released if form == "TensorFlow" else stored_by_first
+    networks = [of_form(state, size) for state in chosen]
     expected = ("generator",) if len(networks) == 1 else SIDES
     if (sides := tuple(network.side for network in networks)) != expected:
         raise ValueError(f"{', '.join(sides)} in the place of {', '.join(expected)}")

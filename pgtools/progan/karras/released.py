@@ -24,7 +24,7 @@ BLOCK_LAYERS = {"Conv0": "conv0", "Conv0_up": "conv0", "Conv1": "conv1", "Conv1_
 FUSED = ("Conv0_up/weight", "Conv1_down/weight")
 
 
-def stored(state: dict[str, Any], size: int) -> Stored:
+def stored_by_released(state: dict[str, Any], size: int) -> Stored:
     """Return a network of the released trainer under our names.
 
     Args:

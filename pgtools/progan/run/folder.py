@@ -20,7 +20,7 @@ from pgtools.errors import InputError, OutputError
 from pgtools.imaging.photo import encode_png
 from pgtools.progan.config import TrainSettings
 from pgtools.progan.run.checkpoint import Checkpoint
-from pgtools.progan.run.kept import Best, Kept
+from pgtools.progan.run.checkpoints import Best, Checkpoints
 from pgtools.progan.run.logs import append_line, scores_in, trim
 from pgtools.runtime import run_format as names
 from pgtools.runtime.files import check_writable, remove, write_json, written_aside
@@ -43,7 +43,7 @@ class RunFolder:
         self.log, self.scores = path / names.LOG, path / names.SCORES
         self.tensorboard = path / names.TENSORBOARD
         self._config, self._grids = path / names.CONFIG, path / names.GRIDS
-        self._kept = Kept(path, keep=keep)
+        self._checkpoints = Checkpoints(path, keep=keep)
 
     def check_new(self) -> None:
         """Raise OutputError unless a new run can begin here.
@@ -66,10 +66,22 @@ class RunFolder:
         data: dict[str, Any],
         parameters: dict[str, int],
         *,
+        preset: str | None = None,
+        device: str | None = None,
         began_from: dict[str, Any] | None = None,
     ) -> None:
-        """Write config.json: settings, data, sizes of the networks, and whose networks a run began with."""
+        """Write config.json: settings, data, sizes of the networks, and whose networks a run began with.
+
+        Args:
+            settings: of the run, what they left to the machine resolved, but for the device.
+            data: as `begun.describe` gives it.
+            parameters: by network.
+            preset: that the settings came from; None if they came from none.
+            device: that `settings.device` turned out to be.
+            began_from: file and SHA-256 of networks, if not fresh ones.
+        """
         head = {"format": names.FORMAT, "version": names.VERSION, "pgtools": __version__}
+        head |= {"preset": preset, "device": device}
         body = {"settings": settings.as_dict(), "data": data, "parameters": parameters}
         write_json(self._config, {**head, **body, "began_from": began_from})
 
@@ -117,7 +129,7 @@ class RunFolder:
         Raises:
             OutputError: the disk does not take it; the one before it is still there.
         """
-        self._kept.write(checkpoint)
+        self._checkpoints.write(checkpoint)
         self._prune()
 
     def latest(self) -> Path | None:
@@ -126,7 +138,7 @@ class RunFolder:
         Raises:
             InputError: latest.json is damaged, or what it names is missing.
         """
-        return self._kept.latest()
+        return self._checkpoints.latest()
 
     def read_latest(self) -> Checkpoint | None:
         """Return the latest checkpoint, once its SHA-256 is found to be the one that was written; None if none was.
@@ -134,7 +146,7 @@ class RunFolder:
         Raises:
             InputError: the file is missing, or is not what was written.
         """
-        return self._kept.read_latest()
+        return self._checkpoints.read_latest()
 
     def best(self) -> Best | None:
         """Return the best moment so far; None if none was marked.
@@ -142,7 +154,7 @@ class RunFolder:
         Raises:
             InputError: best.json is damaged.
         """
-        return self._kept.best()
+        return self._checkpoints.best()
 
     def mark_best(self, metric: str, part: str) -> Best | None:
         """Name the snapshot with the best figure in scores.jsonl the best, and return it; None if there is no figure.
@@ -156,7 +168,7 @@ class RunFolder:
         """
         best = self._find_best(metric, part)
         if best != self.best():
-            self._kept.mark_best(best)
+            self._checkpoints.mark_best(best)
         self._prune()
         return best
 
@@ -214,21 +226,21 @@ class RunFolder:
         Raises:
             InputError: the latest checkpoint is of a later moment, and there is none of this one.
         """
-        self._kept.go_back(images)  # first: until then the run would go on from the later moment
+        self._checkpoints.go_back(images)  # first: until then the run would go on from the later moment
         for log in (self.log, self.scores):
             trim(log, images)
         if (best := self.best()) is not None:  # also makes up for a score whose mark a crash prevented
-            self._kept.mark_best(self._find_best(best.metric, best.part, until=images))
+            self._checkpoints.mark_best(self._find_best(best.metric, best.part, until=images))
         for file in [*self.snapshots(), *self._grids.glob(f"{names.FAKES}*.png")]:
             if _moment(file) > images:
                 file.unlink()
-        self._kept.drop_later(images)
+        self._checkpoints.drop_later(images)
         self._remove_partial()
         self._prune()
 
     def _prune(self) -> None:
         newest = self.snapshots()[-1:]
-        self._kept.prune(spare=[int(file.stem) for file in newest])
+        self._checkpoints.prune(spare=[int(file.stem) for file in newest])
 
     def _find_best(self, metric: str, part: str, *, until: float = float("inf")) -> Best | None:
         found: Best | None = None
@@ -238,14 +250,14 @@ class RunFolder:
                 continue
             sign = -1 if result.direction_of(part) == "higher" else 1
             if found is None or (sign * value, images) < (sign * found.value, found.images):
-                file = self._kept.path(images)
+                file = self._checkpoints.path(images)
                 found = Best(snapshot, images, metric, part, value, file if file.is_file() else None)
         return found
 
     def _best_snapshot(self) -> Path:
         best = self.best()
         if best is None:
-            raise InputError(f"{self.path} has no best snapshot.", hint="Train with --metrics and --best to have one.")
+            raise InputError(f"{self.path} has no best snapshot.", hint="Train with --metrics to have one.")
         if not best.snapshot.is_file():
             raise InputError(f"{best.snapshot} is missing, which {names.BEST} names.", hint="Name another snapshot.")
         return best.snapshot

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import json
 import math
+import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -126,7 +127,7 @@ def opened(path: Path, *formats: str) -> Iterator[TensorFile]:
 
 
 def save(path: Path, tensors: Mapping[str, Tensor], header: Header) -> None:
-    """Write a file in place; callers write it aside.
+    """Write a file in place, with the permissions that any new file gets; callers write it aside.
 
     Raises:
         OutputError: the file cannot be written, or `progress` is no plain JSON.
@@ -136,7 +137,10 @@ def save(path: Path, tensors: Mapping[str, Tensor], header: Header) -> None:
         fields.pop("progress")
     kept = {name: tensor.detach().to("cpu").contiguous() for name, tensor in tensors.items()}
     try:
+        path.touch()  # the umask's permissions, where safetensors lets none but the owner read
+        permissions = stat.S_IMODE(path.stat().st_mode)
         safetensors.torch.save_file(kept, path, {"pgtools": json.dumps(fields, allow_nan=False)})
+        path.chmod(permissions)
     except (OSError, safetensors.SafetensorError) as error:
         raise OutputError(f"{path.parent} takes no file of {_size(kept)} bytes ({error}).") from None
     except (TypeError, ValueError) as error:

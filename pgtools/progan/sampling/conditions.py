@@ -53,7 +53,10 @@ class Conditions:
         if self.classes and not labels:
             raise InputError(f"{name} knows no classes; it was trained without labels.", hint="Leave --labels out.")
         if wrong := [number for number in self.classes if not 0 <= number < labels]:
-            raise InputError(f"{name} knows the classes 0 to {labels - 1}; {wrong[0]} was asked for.")
+            raise InputError(
+                f"{name} knows the classes 0 to {labels - 1}; {wrong[0]} was asked for.",
+                hint=f"Pass --labels with numbers up to {labels - 1}, or leave it out.",
+            )
 
     def classes_of(self, numbers: Sequence[int], *, seed: int, labels: int) -> NDArray[np.int64] | None:
         """Return the classes of numbered images, int64 (N,); None for a network that knows none."""

@@ -15,7 +15,7 @@ from pgtools.progan.run.snapshot import Snapshot
 from pgtools.progan.sampling.conditions import Conditions
 from pgtools.progan.sampling.settings import GenerateSettings
 from pgtools.progan.sampling.source import GeneratorSource, read_generator
-from pgtools.progan.sampling.video import check_video, write_interpolation, write_training_progress
+from pgtools.progan.sampling.video import check_frames, check_video, write_interpolation, write_training_progress
 from pgtools.progan.sampling.video_settings import VideoSettings
 from pgtools.progan.sampling.write import (
     by_class,
@@ -85,7 +85,7 @@ class Targets:
 
 
 @dataclass(frozen=True)
-class Order:
+class Request:
     """All that `pgtools generate` was told.
 
     Attributes:
@@ -106,7 +106,7 @@ class Order:
         """Raise an error now for what would fail later: options that contradict, targets that cannot be written.
 
         Raises:
-            UsageError: options contradict one another, or would do nothing.
+            UsageError: options contradict one another, or would do nothing; a file's name says another format.
             InputError: --training-progress of what is no run; a library for videos is missing.
             OutputError: a target stands there and `overwrite` is off, or cannot be written.
         """
@@ -116,11 +116,30 @@ class Order:
         if targets.out is not None:
             check_target(target(targets.out), settings.numbers, overwrite=self.overwrite)
         if targets.grid is not None:
+            if targets.grid.suffix.lower() != ".png":
+                raise UsageError(f"--grid is {targets.grid}; the grid is a PNG.", hint="Name a file that ends in .png.")
             check_writable(targets.grid, overwrite=self.overwrite, what="file")
         for file in targets.videos:
             check_video(file, self.video, overwrite=self.overwrite)
         if targets.training_progress is not None and not is_run(self.run):
-            raise InputError(f"{self.run} is no run folder; --training-progress shows a run's snapshots.")
+            raise InputError(
+                f"{self.run} is no run folder; --training-progress shows a run's snapshots.",
+                hint="Name the folder that `pgtools train` wrote.",
+            )
+
+    def check_frames(self, resolution: int) -> None:
+        """Raise UsageError now if the frames of a video would be larger than a video can be.
+
+        Args:
+            resolution: of the generator; it has to be read to know it.
+
+        Raises:
+            UsageError: they would.
+        """
+        if self.targets.interpolation is not None:
+            check_frames(self.targets.interpolation, resolution, self.video)
+        if self.targets.training_progress is not None:
+            check_frames(self.targets.training_progress, resolution, self.video, caption=True)
 
     def _check_options(self) -> None:
         """An option that would do nothing is a misunderstanding."""
@@ -154,54 +173,55 @@ def video_settings(given: dict[str, Any], settings: GenerateSettings, targets: T
     return VideoSettings(**given, **columns, seed=settings.seed)
 
 
-def generate(order: Order, device: torch.device) -> Iterator[str]:
+def generate(request: Request, device: torch.device) -> Iterator[str]:
     """Write every target, and yield a line that says so after each.
 
     Args:
-        order: what to make, of what.
+        request: what to make, of what.
         device: where the network runs.
 
     Raises:
-        UsageError, InputError, OutputError: see `Order.check`; the generator cannot be read, or does not know the
-            classes; the disk is too small. Nothing is written then.
+        UsageError, InputError, OutputError: see `Request.check` and `Request.check_frames`; the generator cannot be
+            read, or does not know the classes; the disk is too small. Nothing is written then.
     """
-    order.check()
-    settings, targets = order.settings, order.targets
+    request.check()
+    settings, targets = request.settings, request.targets
     conditions = Conditions(settings.truncation, settings.classes)
-    snapshot = read_generator(order.run, settings.which_snapshot)
+    snapshot = read_generator(request.run, settings.which_snapshot)
+    request.check_frames(snapshot.generator.shape.resolution)
     source = GeneratorSource(
-        snapshot, name=str(order.run), count=0, seed=settings.seed, device=device, conditions=conditions
+        snapshot, name=str(request.run), count=0, seed=settings.seed, device=device, conditions=conditions
     ).picked(settings.numbers)
     if targets.out is not None:
         check_space(target(targets.out), source)
-    sheet = None if targets.grid is None else _sheet(source, order)
+    sheet = None if targets.grid is None else _sheet(source, request)
     if targets.grid is not None and sheet is not None:
         write_grid(sheet, targets.grid, settings.row_length if settings.class_rows else settings.columns)
         yield f"Wrote a grid of {len(sheet)} images to {targets.grid}."
     if targets.out is not None:
         write_images(source, target(targets.out))
         yield f"Wrote {len(source)} images to {targets.out}."
-    yield from _videos(order, snapshot, conditions, device)
+    yield from _videos(request, snapshot, conditions, device)
 
 
-def _sheet(source: GeneratorSource, order: Order) -> ImageSource:
+def _sheet(source: GeneratorSource, request: Request) -> ImageSource:
     """The images of the grid, in the order of its places."""
     sheet: ImageSource = source
-    if order.settings.class_rows:
+    if request.settings.class_rows:
         if source.classes is None:
             raise InputError(f"{source.name} knows no classes; it was trained without labels.", hint=NO_ROWS)
-        classes = order.settings.classes or range(source.classes)
-        check_grid(len(classes) * order.settings.row_length, source.resolution)
-        sheet = by_class(source, classes, order.settings.row_length)
+        classes = request.settings.classes or range(source.classes)
+        check_grid(len(classes) * request.settings.row_length, source.resolution)
+        sheet = by_class(source, classes, request.settings.row_length)
     check_grid(len(sheet), source.resolution)
     return sheet
 
 
-def _videos(order: Order, snapshot: Snapshot, conditions: Conditions, device: torch.device) -> Iterator[str]:
-    targets, video = order.targets, order.video
+def _videos(request: Request, snapshot: Snapshot, conditions: Conditions, device: torch.device) -> Iterator[str]:
+    targets, video = request.targets, request.video
     if targets.interpolation is not None:
         write_interpolation(snapshot, targets.interpolation, video, device, conditions=conditions)
         yield f"Wrote {video.loop_frames} frames to {targets.interpolation}."
     if targets.training_progress is not None:
-        write_training_progress(order.run, targets.training_progress, video, device, conditions=conditions)
+        write_training_progress(request.run, targets.training_progress, video, device, conditions=conditions)
         yield f"Wrote the run's snapshots to {targets.training_progress}."

@@ -32,8 +32,6 @@ class GenerateSettings(Settings):
         1.0,
         help="Above 0, 1 at most: the share of its angle to the network's most typical latent that a latent keeps. "
         "Less gives less variety, 1 leaves all as it is. (The networks normalise latents: their length says nothing.)",
-        low=0,
-        high=1,
     )
     labels: str | None = setting(
         None, help="Classes that images have in turn, e.g. 3 or 0,1,2; drawn by seed and number if not given."
@@ -44,11 +42,11 @@ class GenerateSettings(Settings):
     )
 
     def __post_init__(self) -> None:
+        if not 0 < self.truncation <= 1:
+            raise UsageError(f"--truncation is {self.truncation:g}; expected a number above 0, 1 at most.")
         super().__post_init__()
         if self.count is not None and self.images is not None:
             raise UsageError("--count and --images both say which images.", hint="Pass one of them.")
-        if self.truncation == 0:
-            raise UsageError("--truncation is 0; expected a number above 0, 1 at most.")
         if self.class_rows and len(self.numbers) < self.row_length:
             raise UsageError(f"--class-rows shows {self.row_length} images in a row; {len(self.numbers)} are chosen.")
         self.classes, self.which_snapshot  # noqa: B018 (read for their errors)

@@ -31,7 +31,7 @@ from pgtools.stores.source import ImageSource, check_index
 
 # Of a run: the number of images it had been shown, or a name; None for the latest.
 WhichSnapshot = int | Literal["best", "latest"] | None
-LEGACY_SUFFIX = ".pkl"
+PICKLE_SUFFIX = ".pkl"
 # Pixels a network makes at once, and images: 32 of 64², one of 512².
 PIXELS_AT_ONCE, IMAGES_AT_ONCE = 1 << 18, 32
 
@@ -197,7 +197,7 @@ def grid_count(resolution: int) -> int:
 
 def holds_generator(path: Path) -> bool:
     """Return whether `path` is a run folder, a snapshot file or the authors' pickle."""
-    return path.suffix in (SNAPSHOT_SUFFIX, LEGACY_SUFFIX) or is_run(path)
+    return path.suffix in (SNAPSHOT_SUFFIX, PICKLE_SUFFIX) or is_run(path)
 
 
 def open_generator(
@@ -234,16 +234,16 @@ def read_generator(path: Path, which: WhichSnapshot = None) -> Snapshot:
     Raises:
         InputError: there is none, it is damaged, or a snapshot is named of what is no run folder.
     """
-    if path.suffix in (SNAPSHOT_SUFFIX, LEGACY_SUFFIX) and which is not None:
+    if path.suffix in (SNAPSHOT_SUFFIX, PICKLE_SUFFIX) and which is not None:
         raise InputError(
             f"{path} is one network; only a run folder has snapshots to choose from.", hint="Name the run."
         )
-    if path.suffix == LEGACY_SUFFIX:
+    if path.suffix == PICKLE_SUFFIX:
         return read_average(path)
     if path.suffix == SNAPSHOT_SUFFIX:
         return read_snapshot(path)
     if path.is_file():
-        known = f"a run folder, a snapshot (*{SNAPSHOT_SUFFIX}) or the authors' pickle (*{LEGACY_SUFFIX})"
+        known = f"a run folder, a snapshot (*{SNAPSHOT_SUFFIX}) or the authors' pickle (*{PICKLE_SUFFIX})"
         name = f"the run folder {path.parent}" if is_run(path.parent) else "one of these"
         raise InputError(f"{path} is no generator; expected {known}.", hint=f"Name {name}.")
     return read_snapshot(RunFolder(path).find_snapshot(which))

@@ -50,6 +50,21 @@ def check_video(file: Path, settings: VideoSettings, *, overwrite: bool) -> None
     check_writable(file, overwrite=overwrite, what="file")
 
 
+def check_frames(file: Path, resolution: int, settings: VideoSettings, *, caption: bool = False) -> None:
+    """Raise UsageError if the frames of a video would be larger than a video can be.
+
+    Args:
+        file: the video.
+        resolution: of the generator.
+        settings: rows, columns and the least side of an image.
+        caption: whether a line of text stands under the images, as in a training progress.
+
+    Raises:
+        UsageError: a side would be longer than 16383 pixels.
+    """
+    check_size(file, *_frame_size(resolution, settings, caption=caption))
+
+
 def write_interpolation(
     snapshot: Snapshot,
     file: Path,
@@ -73,7 +88,7 @@ def write_interpolation(
     Source: Karras et al. 2018, the supplementary video.
     """
     check_video(file, settings, overwrite=True)
-    check_size(file, *_frame_size(snapshot.generator.shape.resolution, settings))
+    check_frames(file, snapshot.generator.shape.resolution, settings)
     (conditions or Conditions()).check(snapshot.generator.shape.labels, "The generator")
     frames = interpolation_frames(snapshot, settings, device, conditions=conditions)
     write_video(file, frames, count=settings.loop_frames, fps=settings.fps)
@@ -103,7 +118,7 @@ def write_training_progress(
     check_video(file, settings, overwrite=True)
     folder = RunFolder(run)
     shape = read_snapshot(folder.find_snapshot()).generator.shape
-    check_size(file, *_frame_size(shape.resolution, settings, caption=True))
+    check_frames(file, shape.resolution, settings, caption=True)
     (conditions or Conditions()).check(shape.labels, str(run))
     files = folder.snapshots()
     frames = training_frames(files, settings, device, conditions=conditions)
@@ -178,13 +193,14 @@ def loop_weights(position: float, keys: int) -> NDArray[np.float64]:
 
 
 def caption_of(snapshot: Snapshot) -> str:
-    """Return what stands under a snapshot's images: thousands of images shown, and the resolution.
+    """Return what stands under a snapshot's images: thousands of images shown, to a tenth below 10, and the resolution.
 
     In letters that the font which Pillow brings has: it knows no ×.
     """
     live = live_levels(snapshot.generator.shape.resolution, snapshot.lod)
     share = f", {1 - live.weight:.0%} faded in" if live.fading else ""
-    return f"{snapshot.images / 1000:,.0f} kimg    {live.upper}x{live.upper}{share}"
+    kimg = snapshot.images / 1000
+    return f"{kimg:,.{0 if kimg >= 10 else 1}f} kimg    {live.upper}x{live.upper}{share}"
 
 
 def captioned(frame: NDArray[np.uint8], text: str) -> NDArray[np.uint8]:

@@ -18,7 +18,7 @@ import pytest
 import torch
 
 from pgtools.errors import InputError
-from pgtools.progan.run import kept as kept_files
+from pgtools.progan.run import checkpoints as checkpoint_files
 from pgtools.progan.run.begun import FREE, resumed_settings
 from pgtools.progan.run.checkpoint import Checkpoint
 from pgtools.progan.run.folder import RunFolder
@@ -90,8 +90,9 @@ def test_the_better_way_is_the_metrics_own_and_of_equals_the_first_counts(run: R
     assert found is not None and (found.images, found.value) == (64, 10.0)
     assert run.mark_best("fid", "value") is None
     assert run.best() is None
-    with pytest.raises(InputError, match="no best snapshot"):
+    with pytest.raises(InputError, match="no best snapshot") as caught:
         run.find_snapshot("best")
+    assert caught.value.hint == "Train with --metrics to have one."  # --best is optional
 
 
 def test_scores_are_known_metric_by_metric(run: RunFolder) -> None:
@@ -274,8 +275,8 @@ def sitting(run: RunFolder) -> None:
 
 def test_killed_at_any_change_of_a_file_the_run_goes_on(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "fsync", lambda descriptor: None)  # the disk's time is not what is tested
-    monkeypatch.setattr(kept_files, "save_checkpoint", save_small)
-    monkeypatch.setattr(kept_files, "read_checkpoint", read_small)
+    monkeypatch.setattr(checkpoint_files, "save_checkpoint", save_small)
+    monkeypatch.setattr(checkpoint_files, "read_checkpoint", read_small)
     folder, step, ended = RunFolder(run.path.with_name("killed"), keep=1), 0, False
     while not ended:
         shutil.rmtree(folder.path, ignore_errors=True)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -56,6 +57,19 @@ def test_the_average_is_taken_from_files_of_all_kinds(tmp_path: Path) -> None:
         np.testing.assert_array_equal(found.generator.dense.weight, expected)
         assert found.images == images
     assert read_networks(tmp_path / "c.safetensors").images == 64
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no umask")
+def test_others_may_read_what_the_umask_lets_them(tmp_path: Path) -> None:
+    files = [tmp_path / name for name in ("s.safetensors", "n.safetensors", "c.safetensors")]
+    before = os.umask(0o027)
+    try:
+        write_snapshot(files[0], Snapshot(Generator(SHAPE), 0.0, 1))
+        write_networks(files[1], networks_of())
+        write_checkpoint(files[2], checkpoint_of(64))
+    finally:
+        os.umask(before)
+    assert [oct(file.stat().st_mode & 0o777) for file in files] == ["0o640"] * 3
 
 
 def test_one_network_is_no_three(tmp_path: Path) -> None:

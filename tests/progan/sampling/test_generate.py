@@ -131,8 +131,9 @@ def test_videos_are_made_beside_images(pgtools: Run, trained: Path, tmp_path: Pa
         (["o", "--images", "-1"], "'-1'"),
         (["o", "--images", "0-1000000"], "more than 1,000,000"),
         (["o", "--labels", "cat"], "--labels has 'cat'"),
-        (["o", "--truncation", "0"], "above 0"),
-        (["o", "--truncation", "1.5"], "--truncation is 1.5"),
+        (["o", "--truncation", "0"], "--truncation is 0; expected a number above 0, 1 at most"),
+        (["o", "--truncation", "1.5"], "--truncation is 1.5; expected a number above 0, 1 at most"),
+        (["o", "--truncation", "nan"], "--truncation is nan; expected a number above 0, 1 at most"),
         (["o", "--snapshot", "last"], "best, latest or a number"),
         (["o", "--columns", 3], "--columns is of --grid"),
         (["o", "--class-rows"], "--class-rows is of --grid"),
@@ -140,6 +141,8 @@ def test_videos_are_made_beside_images(pgtools: Run, trained: Path, tmp_path: Pa
         (["--grid", "g.png", "--class-rows", "--count", 3], "8 images in a row; 3 are chosen"),
         (["--interpolation", "v.gif", "--count", 3], "--count is of OUT and --grid"),
         (["--interpolation", "v.txt"], "v.txt is no name of a video"),
+        (["o", "--grid", "g.jpg"], "--grid is g.jpg; the grid is a PNG"),
+        (["--grid", "g"], "Name a file that ends in .png"),
         (["--interpolation", "v.gif", "--training-progress", "./v.gif"], "same file"),
         (["o", "--interpolation", "o/v.gif"], "lies in o"),
     ],
@@ -160,6 +163,7 @@ def test_contradictions_are_told_before_anything_is_read(
         (["o", "--labels", "0"], "knows no classes"),
         (["--grid", "g.png", "--class-rows"], "knows no classes"),
         (["o", "--training-progress", "v.gif"], "is no run folder"),
+        (["o", "--training-progress", "v.gif"], "Name the folder that `pgtools train` wrote"),
         (["--grid", "there.png"], "already exists"),
         (["there.png", "--overwrite"], "is a file"),
         (["o", "--grid", "there.png"], "already exists"),
@@ -176,6 +180,26 @@ def test_what_cannot_be_made_is_told_before_anything_is_written(
     assert told in refused.err
     assert sorted(file.name for file in tmp_path.iterdir()) == ["s.safetensors", "there.png"]
     assert (tmp_path / "there.png").read_text() == "x"
+
+
+@pytest.mark.parametrize("video", ["--interpolation", "--training-progress"])
+def test_too_large_a_video_is_told_before_anything_is_written(
+    pgtools: Run, trained: Path, tmp_path: Path, video: str
+) -> None:
+    words = ["--grid", tmp_path / "g.png", video, tmp_path / "v.gif", "--columns", 64, "--least-side", 2048]
+    refused = pgtools("generate", trained, tmp_path / "o", *words)
+    assert (refused.code, "expected 16383 at most a side" in refused.err) == (2, True)
+    assert list(tmp_path.iterdir()) == [trained]
+
+
+def test_classes_that_a_network_does_not_know_are_told_with_those_it_knows(
+    pgtools: Run, conditional: Path, tmp_path: Path
+) -> None:
+    refused = pgtools("generate", conditional, tmp_path / "o", "--labels", "1,12")
+    assert refused.code == 1
+    first, second = refused.err.splitlines()
+    assert first.endswith("knows the classes 0 to 2; 12 was asked for.")
+    assert "--labels with numbers up to 2" in second
 
 
 def test_a_full_disk_is_told_before_the_first_image(

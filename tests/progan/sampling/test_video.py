@@ -241,9 +241,11 @@ def test_training_progress_shows_the_same_latents_growing(run: Path, tmp_path: P
 def test_captions_tell_kimg_and_resolution() -> None:
     texts = [
         caption_of(dataclasses.replace(SNAPSHOT, lod=lod, images=images))
-        for lod, images in ((2.0, 1000), (0.25, 2400), (0.0, 3_000_000))
+        for lod, images in ((2.0, 900), (0.25, 2449), (0.0, 10_000), (0.0, 3_000_000))
     ]
-    assert texts == ["1 kimg    4x4", "2 kimg    16x16, 75% faded in", "3,000 kimg    16x16"]
+    assert texts == [
+        *("0.9 kimg    4x4", "2.4 kimg    16x16, 75% faded in", "10 kimg    16x16", "3,000 kimg    16x16"),
+    ]
 
 
 @pytest.mark.parametrize("width", [144, 256, 600])

@@ -20,6 +20,9 @@ from pgtools.progan.schedule import Phase, from_resolution, growth, total_images
 
 SECONDS = 30.0
 _MOST_STEPS = 5
+# Where a run stands: the upper live level, and whether it fades in.
+At = tuple[int, bool]
+Work = tuple[float, float, float]
 
 
 @dataclass(frozen=True)
@@ -95,34 +98,23 @@ def stage_times(
     resolution: int,
     settings: TrainSettings,
     device: torch.device,
-    stages: Sequence[tuple[int, bool]],
+    stages: Sequence[At],
     *,
     seconds: float,
-) -> dict[tuple[int, bool], StageTime]:
+) -> dict[At, StageTime]:
     """Return the time of a step at each stage (level, fading), measured as far as the seconds last.
 
     Args:
         resolution: of the networks.
         settings: of the run.
         device: that computes.
-        stages: to time.
+        stages: to time, in any order.
         seconds: to measure for, about.
     """
     ordered = sorted(set(stages), key=lambda stage: (stage[0], not stage[1]))
     timed, shape = TimedSteps(resolution, settings, device), settings.architecture(resolution)
     work = {stage: _work(shape, stage, timed.stage(stage[0], fading=stage[1]).minibatch) for stage in ordered}
-    measured: dict[tuple[int, bool], float] = {}
-    until = time.monotonic() + seconds
-    for place, stage in enumerate(ordered):
-        left = until - time.monotonic()
-        if measured and 2 * _estimated(measured, work, stage) > left:
-            break  # a warm-up and one step
-        try:
-            measured[stage] = _measured(timed, stage, left / (len(ordered) - place))
-        except torch.cuda.OutOfMemoryError:
-            if not measured:
-                raise
-            break  # its time is still of use, on a larger GPU or with --micro-batch
+    measured = _measured_stages(timed, ordered, work, seconds)
     known = sorted(level for level, _ in measured)
     basis = f"{known[0]}²" if known[0] == known[-1] else f"{known[0]}²–{known[-1]}²"
     return {
@@ -136,7 +128,26 @@ def stage_times(
     }
 
 
-def _measured(timed: TimedSteps, stage: tuple[int, bool], seconds: float) -> float:
+def _measured_stages(
+    timed: TimedSteps, stages: Sequence[At], work: Mapping[At, Work], seconds: float
+) -> dict[At, float]:
+    """The seconds of a step at each of the first stages: as many as the time lasts for, and the memory."""
+    measured: dict[At, float] = {}
+    until = time.monotonic() + seconds
+    for place, stage in enumerate(stages):
+        left = until - time.monotonic()
+        if measured and 2 * _estimated(measured, work, stage) > left:
+            break  # a warm-up and one step
+        try:
+            measured[stage] = _measured(timed, stage, left / (len(stages) - place))
+        except torch.cuda.OutOfMemoryError:
+            if not measured:
+                raise
+            break  # its time is still of use, on a larger GPU or with --micro-batch
+    return measured
+
+
+def _measured(timed: TimedSteps, stage: At, seconds: float) -> float:
     """The shortest step of a few: what else the machine does only adds."""
     at = timed.stage(stage[0], fading=stage[1])
     supply = DrawnImages(at.minibatch, stage[0], timed.device)
@@ -148,11 +159,7 @@ def _measured(timed: TimedSteps, stage: tuple[int, bool], seconds: float) -> flo
     return min(found)
 
 
-def _estimated(
-    measured: Mapping[tuple[int, bool], float],
-    work: Mapping[tuple[int, bool], Sequence[float]],
-    stage: tuple[int, bool],
-) -> float:
+def _estimated(measured: Mapping[At, float], work: Mapping[At, Work], stage: At) -> float:
     """A step's seconds by its work: fitted in relative terms, so that long steps do not drown short ones."""
     seconds = np.array(list(measured.values()))
     rows = np.array([work[one] for one in measured])
@@ -163,7 +170,7 @@ def _estimated(
     return float(np.dot(factors, work[stage])) * (measured[last] / met)
 
 
-def _work(shape: Architecture, stage: tuple[int, bool], minibatch: int) -> tuple[float, float, float]:
+def _work(shape: Architecture, stage: At, minibatch: int) -> Work:
     """What a step costs, up to factors: a constant, products and feature numbers of both networks."""
     products = features = 0.0
     for level in (level for level in shape.levels if level <= stage[0]):

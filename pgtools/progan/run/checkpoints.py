@@ -40,7 +40,7 @@ class Best:
     file: Path | None
 
 
-class Kept:
+class Checkpoints:
     """The folder `checkpoints` of a run.
 
     Args:
