@@ -239,9 +239,9 @@ def test_a_folder_of_other_things_is_not_written_into(tmp_path: Path, source: Pi
 
 
 def test_a_run_goes_on_with_its_own_settings_only(uninterrupted: Path) -> None:
-    with pytest.raises(UsageError, match=r"began with --seed 0; it cannot go on with 1"):
+    with pytest.raises(UsageError, match=r"began with --seed 0; it cannot go on with --seed 1"):
         resumed_settings(uninterrupted, {"seed": 1})
-    with pytest.raises(UsageError, match=r"began with --latent 8; it cannot go on with 512"):
+    with pytest.raises(UsageError, match=r"began with --latent 8; it cannot go on with --latent 512"):
         resumed_settings(uninterrupted, {}, preset="v2-1gpu")
     assert resumed_settings(uninterrupted, {"seed": 0}) == TrainSettings(**TINY)
     assert resumed_settings(uninterrupted, {"num_images": 9}).num_images == 9
