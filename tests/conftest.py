@@ -17,10 +17,13 @@ SHARED = Path(os.environ.get("PGTOOLS_SHARED", Path(__file__).parents[2] / "shar
 
 @pytest.hookimpl(optionalhook=True)  # pytest without pytest-xdist knows no such hook
 def pytest_xdist_auto_num_workers() -> int:
-    """As many workers as this process may use cores; pytest-xdist itself counts two threads of a core as one."""
+    """As many workers as this process may use cores; pytest-xdist itself counts two threads of a core as one.
+
+    No more than 8: each takes over a gigabyte.
+    """
     from pgtools.runtime.workers import cpu_count
 
-    return cpu_count()
+    return min(cpu_count(), 8)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

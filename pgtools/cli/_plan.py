@@ -69,7 +69,9 @@ class Plan:
         """Return what is known of the preset, and what of this run it does not say."""
         if self.preset not in preset_names():
             return "The preset is not known." if self.preset is None else f"Preset {self.preset}, unknown here."
-        apart = f", with {' '.join(self.changed)}, which its figures leave out of account" if self.changed else ""
+        apart = (
+            f", with {' '.join(self.changed)} (its figures are those of the preset unchanged)" if self.changed else ""
+        )
         return f"Preset {self.preset}{apart}: {preset_description(str(self.preset))}"
 
     def notes(self) -> list[str]:

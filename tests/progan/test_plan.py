@@ -44,7 +44,7 @@ def test_the_preset_as_it_is_speaks_for_the_run(source: Pictures) -> None:
 def test_what_differs_from_the_preset_is_listed(source: Pictures) -> None:
     other = plan(source, "v2-1gpu", fmap_base=512, mirror=True, growing=False, metrics="swd")
     assert other.changed == ["--fmap-base 512", "--no-growing", "--mirror", "--metrics swd"]
-    said = "Preset v2-1gpu, with --fmap-base 512 --no-growing --mirror --metrics swd, which its figures leave out of"
+    said = "Preset v2-1gpu, with --fmap-base 512 --no-growing --mirror --metrics swd (its figures are those of the preset unchanged)"
     assert other.described().startswith(said)
     assert plan(source, "v2-1gpu", learning_rate_from="").changed == ["no --learning-rate-from"]
 
@@ -67,7 +67,7 @@ def test_show_prints_the_preset_first_and_what_was_resolved(pgtools: Run, folder
     shown = pgtools("train", folder, "--show", "--device", "cpu", "--seed", 3)
     assert shown.code == 0, shown.err
     lines = shown.out.splitlines()
-    assert lines[0].startswith("Preset compact, with --seed 3 --device cpu, which its figures")
+    assert lines[0].startswith("Preset compact, with --seed 3 --device cpu (its figures are")
     rows = dict(line.split(maxsplit=1) for line in lines[1:] if len(line.split()) > 1)
     assert (rows["device"], rows["precision"], rows["total-kimg"]) == ("cpu", "auto: bfloat16", "21")
     assert rows["growing"] == "on"
