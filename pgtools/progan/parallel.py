@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from pgtools.errors import UsageError
+from pgtools.errors import ComputeError, UsageError
 from pgtools.progan.config import Architecture
 from pgtools.runtime.device import resolve_device
 from pgtools.runtime.distributed import Processes
@@ -67,6 +67,24 @@ def launched(device: str) -> Iterator[Place]:
     yield Place(found, Processes(patient if isinstance(patient, dist.ProcessGroup) else None))
     # After an error the groups stay as they are: to take them down the others would have to help, who may be waiting.
     dist.destroy_process_group()
+
+
+@contextlib.contextmanager
+def others_answering(processes: Processes) -> Iterator[None]:
+    """Say in pgtools' own words when the others are gone in the middle of common work.
+
+    Raises:
+        ComputeError: communication failed.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if processes.count == 1 or isinstance(error, torch.OutOfMemoryError):
+            raise
+        raise ComputeError(
+            f"The other processes no longer answer process {processes.rank} ({str(error).splitlines()[0]}).",
+            hint="One of them failed: its own message says why.",
+        ) from error
 
 
 def places(count: int, group: int, *, part: int, parts: int) -> NDArray[np.int64]:

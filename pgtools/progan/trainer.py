@@ -19,14 +19,14 @@ from typing import Any
 
 import torch
 
-from pgtools.errors import ComputeError, InputError, PgtoolsError, StoppedError, UsageError
+from pgtools.errors import InputError, PgtoolsError, StoppedError, UsageError
 from pgtools.progan.config import Architecture, TrainSettings
 from pgtools.progan.discriminator import Discriminator
 from pgtools.progan.feed import Feed, FeedSettings
 from pgtools.progan.generator import Generator
 from pgtools.progan.layers import parameter_count
 from pgtools.progan.output import Output, Score
-from pgtools.progan.parallel import Place, check_shares
+from pgtools.progan.parallel import Place, check_shares, others_answering
 from pgtools.progan.precision import resolve_precision
 from pgtools.progan.run.begun import check_same_data, describe
 from pgtools.progan.run.checkpoint import PLAYERS, Checkpoint, spread
@@ -97,12 +97,7 @@ def train(
             shared by the processes.
     """
     folder, processes = RunFolder(run, keep=settings.keep_checkpoints), place.processes
-    precision = resolve_precision(settings.precision, place.device)
-    settings = dataclasses.replace(
-        settings,
-        total_kimg=total_images(source.resolution, settings) / 1000,
-        precision="bfloat16" if precision == torch.bfloat16 else "float32",
-    )
+    settings = _resolved(settings, source, place)
     with contextlib.ExitStack() as held:
 
         def opened() -> dict[str, Any]:
@@ -124,16 +119,19 @@ def train(
             folder.write_config(
                 settings, data, trainer.parameters, preset=preset, device=str(place.device), began_from=origin
             )
-        try:
+        with others_answering(processes):
             trainer.run(score)
-        except RuntimeError as error:
-            if processes.count == 1 or isinstance(error, torch.OutOfMemoryError):
-                raise
-            raise ComputeError(
-                f"The other processes no longer answer process {processes.rank} ({str(error).splitlines()[0]}).",
-                hint="One of them failed: its own message says why.",
-            ) from error
     return trainer.progress
+
+
+def _resolved(settings: TrainSettings, source: ImageSource, place: Place) -> TrainSettings:
+    """The settings as config.json records them: with what was left open decided."""
+    precision = resolve_precision(settings.precision, place.device)
+    return dataclasses.replace(
+        settings,
+        total_kimg=total_images(source.resolution, settings) / 1000,
+        precision="bfloat16" if precision == torch.bfloat16 else "float32",
+    )
 
 
 def _checked(
@@ -187,7 +185,7 @@ class Trainer:
 
         Raises:
             InputError: they are of another shape.
-        UsageError: the run would end before it begins.
+            UsageError: the run would end before it begins.
         """
         mine, theirs = self.stepper.networks.generator.shape, networks.generator.shape
         if mine != theirs:

@@ -13,11 +13,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pgtools.errors import UsageError
+from pgtools.errors import ComputeError, UsageError
 from pgtools.progan.config import Architecture, TrainSettings
 from pgtools.progan.layers import minibatch_stddev
-from pgtools.progan.parallel import check_shares, part_count, places
+from pgtools.progan.parallel import check_shares, others_answering, part_count, places
 from pgtools.progan.run.folder import RunFolder
+from pgtools.runtime.distributed import Processes
 from tests.conftest import Outcome
 from tests.progan.conftest import Pictures, run_training, tiny_options
 
@@ -76,6 +77,20 @@ def test_a_minibatch_that_cannot_be_shared_is_refused() -> None:
             check_shares(whole, table, processes=1, micro_batch=8)
         with pytest.raises(UsageError, match="needs the whole minibatch"):
             check_shares(whole, table, processes=2, micro_batch=None)
+
+
+def test_a_process_whose_peers_are_gone_says_so() -> None:
+    two = Processes.alone()
+    two.count = 2
+    with (
+        pytest.raises(ComputeError, match=r"no longer answer process 0 \(Connection closed by peer\)"),
+        others_answering(two),
+    ):
+        raise RuntimeError("Connection closed by peer\nmore")
+    with pytest.raises(torch.OutOfMemoryError), others_answering(two):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+    with pytest.raises(RuntimeError, match="as it is"), others_answering(Processes.alone()):
+        raise RuntimeError("as it is")
 
 
 def figures(run: Path) -> np.ndarray:
