@@ -47,12 +47,22 @@ def test_the_plain_step_has_the_loss() -> None:
     loss = WganGp().discriminator(lambda x, minibatches=1: discriminator(x, live, minibatches=minibatches), batch)
     fooled = -discriminator(generator(latents, live), live)[0].mean()
     torch.testing.assert_close(found, torch.stack([fooled, loss.loss]).detach(), rtol=1e-4, atol=1e-5)
+    # The generator's turn spends no time on the discriminator's gradients, as no fair rival would.
+    slopes = torch.autograd.grad(loss.loss, list(discriminator.parameters()))
+    for parameter, slope in zip(plain.discriminator.parameters(), slopes, strict=True):
+        torch.testing.assert_close(parameter.grad, slope, rtol=1e-3, atol=1e-5)
 
 
 def test_ablations_have_no_plain_version() -> None:
     settings = TrainSettings()
     assert is_plain(settings.architecture(16), settings)
-    for other in ({"pixel_norm": False}, {"loss": "lsgan"}, {"stddev_group": 0}, {"equalized": False}):
+    for other in (
+        {"pixel_norm": False},
+        {"loss": "lsgan"},
+        {"stddev_group": 0},
+        {"equalized": False},
+        {"latent_norm": False},
+    ):
         chosen = TrainSettings(**other)  # type: ignore[arg-type]
         assert not is_plain(chosen.architecture(16), chosen)
 

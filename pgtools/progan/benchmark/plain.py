@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import math
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
@@ -50,9 +51,11 @@ class PlainStep:
         """
         judged = self._discriminator(reals, latents[0], shares, live)
         self.adams[0].zero_grad()
+        self.discriminator.requires_grad_(False)  # any trainer worth beating leaves its gradients out here
         fooled = -self._score(self._fakes(latents[1], live), live).mean()
         torch.autograd.backward(fooled)
         self.adams[0].step()
+        self.discriminator.requires_grad_(True)
         with torch.no_grad():
             for kept, current in zip(self.average.parameters(), self.generator.parameters(), strict=True):
                 kept.lerp_(current, 1 - self.settings.ema)
@@ -84,9 +87,9 @@ class PlainStep:
 def is_plain(shape: Architecture, settings: TrainSettings) -> bool:
     """Return whether a run's networks and loss are those written here."""
     usual = Architecture(shape.resolution)
-    parts = ("batch_norm", "layer_norm", "pixel_norm", "tanh", "equalized", "discrimination_kernels", "labels")
+    sizes = ("latent", "fmap_base", "fmap_decay", "fmap_max", "channels", "fused_scale", "stddev_group")
     return (
-        all(getattr(shape, part) == getattr(usual, part) for part in parts)
+        shape == replace(usual, **{size: getattr(shape, size) for size in sizes})
         and shape.stddev_group > 0
         and settings.loss == "wgan-gp"
         and settings.discriminator_steps == 1
